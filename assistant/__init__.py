@@ -1,0 +1,1 @@
+"""Questions in, answers out. Imports from kg and ingest."""

@@ -1,0 +1,1 @@
+"""Files in, library out. Imports nothing from kg, assistant or web."""

@@ -1,0 +1,447 @@
+"""One library: a folder with ``library.db`` (SQLite, the truth) and ``vectors-<generation>.faiss`` (derived from it).
+
+Every change is one transaction. The vector file is written and flushed first and its name is committed together with the rows it
+belongs to, so a kill at any moment leaves the old state or the new one; a lost or damaged file is built again from SQLite.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import filelock
+import numpy as np
+
+from ingest import vectors
+from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer, content_hash
+from ingest.errors import LibraryBusy, MianpuError
+from ingest.fulltext import match_expression, words
+from ingest.schema import migrate
+
+_PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line
+    FROM passages p JOIN documents d ON d.id = p.document_id"""
+_PAIR_COLUMNS = """SELECT q.id, d.name, q.question, q.question_start, q.question_end,
+    substr(d.text, q.answer_start + 1, q.answer_end - q.answer_start), q.answer_start, q.answer_end, q.headings
+    FROM pairs q JOIN documents d ON d.id = q.document_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """A row of the list of documents. ``pipeline`` names the version of reading, cleaning and splitting that made it."""
+
+    id: int
+    name: str
+    source: str
+    title: str
+    raw_hash: str
+    pipeline: str
+    characters: int
+    passages: int
+    pairs: int
+    added_at: str
+
+
+def passage_hash(text: str) -> str:
+    """Key of a passage's embedding; the kind is part of it because questions are embedded with another prefix."""
+    return content_hash("passage: " + text)
+
+
+def question_hash(text: str) -> str:
+    """Key of a question's embedding."""
+    return content_hash("query: " + text)
+
+
+class Library:
+    """An open library. Threads may share it: one connection behind one lock, every read is short."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._index: faiss.IndexIDMap2 | None = None
+        self._index_generation = -1
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False) -> Self:
+        """Open the library in ``folder``. Raises MianpuError when there is none (and ``create`` is false) or it is damaged."""
+        path = folder / "library.db"
+        if not path.exists() and not create:
+            raise MianpuError(f"there is no library in {folder}: run `mianpu ingest PATH --library {folder}` first")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise MianpuError(f"the library in {folder} cannot be opened: {error}") from None
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise MianpuError(f"{path} is not a library, or is damaged ({error}); restore a copy or remove it") from None
+        except MianpuError:
+            connection.close()
+            raise
+        return cls(folder, connection)
+
+    def close(self) -> None:
+        """Close the database; the object is of no use after it."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- transactions -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writer(self) -> Iterator[None]:
+        """Hold the right to ingest. Raises LibraryBusy at once when another process holds it."""
+        lock = filelock.FileLock(self.folder / "writer.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise LibraryBusy(f"another ingest is writing to {self.folder}: wait until it ends, then try again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed when the block ends, rolled back when it raises."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
+        """All rows of one query, as tuples."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def meta(self, key: str) -> str | None:
+        """A value of the library's own notes about itself, or None."""
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, **values: str) -> None:
+        """Write notes; all of them in one transaction."""
+        with self.transaction() as connection:
+            _set_meta(connection, values)
+
+    # --- embeddings ---------------------------------------------------------------------------------------------
+
+    def known_embeddings(self, hashes: Sequence[str]) -> set[str]:
+        """Those of the hashes that have an embedding already."""
+        found: set[str] = set()
+        for part in _parts(list(dict.fromkeys(hashes))):
+            marks = ",".join("?" * len(part))
+            found.update(row[0] for row in self.read(f"SELECT hash FROM embeddings WHERE hash IN ({marks})", part))
+        return found
+
+    def put_embeddings(self, hashes: Sequence[str], values: vectors.Vectors) -> None:
+        """Keep embeddings (n, d) under their content hashes. This is what makes an interrupted ingest resume."""
+        rows = [(h, np.ascontiguousarray(v, dtype=np.float32).tobytes()) for h, v in zip(hashes, values, strict=True)]
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
+
+    def embeddings(self, hashes: Sequence[str]) -> vectors.Vectors:
+        """The embeddings (n, d) of the hashes, in their order. Raises KeyError when one is missing."""
+        found: dict[str, bytes] = {}
+        for part in _parts(list(dict.fromkeys(hashes))):
+            marks = ",".join("?" * len(part))
+            found.update(self.read(f"SELECT hash, vector FROM embeddings WHERE hash IN ({marks})", part))
+        if not hashes:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        return np.stack([np.frombuffer(found[h], dtype=np.float32) for h in hashes])
+
+    @property
+    def dimension(self) -> int:
+        """Length of the library's vectors; 0 while nothing was embedded."""
+        return int(self.meta("dimension") or 0)
+
+    def use_embedder(self, fingerprint: str, dimension: int) -> None:
+        """Record the embedding model. Another model means every vector is dropped and made again, never mixed."""
+        if self.meta("embedding_model") == fingerprint:
+            return
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM embeddings")
+            connection.execute("UPDATE documents SET pipeline = ''")
+            generation = _generation(connection) + 1
+            _set_meta(connection, {"embedding_model": fingerprint, "dimension": str(dimension), "generation": str(generation)})
+            _set_meta(connection, {"vectors_sha256": ""})
+
+    # --- documents ----------------------------------------------------------------------------------------------
+
+    def publish(self, documents: Sequence[ParsedDocument], pipeline: str, removed: Sequence[str] = ()) -> None:
+        """Put documents into the library (replacing those of the same name) and take others out, in one transaction.
+
+        Every embedding the documents need must be stored already. Readers see all of it or nothing.
+        """
+        if not documents and not removed:
+            return
+        with self._lock:
+            index = self._current_index()
+            written: Path | None = None
+            try:
+                with self.transaction() as connection:
+                    gone = _delete(connection, [*removed, *(p.document.name for p in documents)])
+                    added: list[tuple[int, str]] = []
+                    for parsed in documents:
+                        added += _insert(connection, parsed, pipeline)
+                    values = self.embeddings([h for _, h in added])
+                    if not self.dimension:
+                        raise MianpuError("no embedding model is recorded for this library")
+                    index = vectors.changed(index, gone, [i for i, _ in added], values)
+                    generation = _generation(connection) + 1
+                    written = self._vector_path(generation)
+                    digest = vectors.write(index, written)
+                    _set_meta(connection, {"generation": str(generation), "vectors_sha256": digest})
+            except BaseException:
+                if written is not None:
+                    written.unlink(missing_ok=True)
+                raise
+            self._index, self._index_generation = index, generation
+            self._drop_old_vectors(generation)
+
+    def rename(self, old: str, new: str, source: str) -> None:
+        """A file moved without changing: the document keeps its passages and vectors."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE documents SET name = ?, source = ? WHERE name = ?", (new, source, old))
+
+    def forget_unused_embeddings(self) -> int:
+        """Drop embeddings that no passage or question uses any more; returns how many."""
+        with self.transaction() as connection:
+            cursor = connection.execute(
+                "DELETE FROM embeddings WHERE hash NOT IN (SELECT embedding FROM passages UNION SELECT embedding FROM pairs)"
+            )
+            return cursor.rowcount
+
+    def documents(self) -> list[DocumentInfo]:
+        """Every document, by name."""
+        rows = self.read(
+            """SELECT d.id, d.name, d.source, d.title, d.raw_hash, d.pipeline, length(d.text),
+            (SELECT count(*) FROM passages p WHERE p.document_id = d.id),
+            (SELECT count(*) FROM pairs q WHERE q.document_id = d.id), d.added_at FROM documents d ORDER BY d.name"""
+        )
+        return [DocumentInfo(*row) for row in rows]
+
+    def document(self, name: str) -> Document:
+        """One document with its cleaned text and cuts. Raises MianpuError when there is none of that name."""
+        rows = self.read(
+            "SELECT name, source, title, text, raw_hash, format, encoding, cuts, metadata FROM documents WHERE name = ?", (name,)
+        )
+        if not rows:
+            raise MianpuError(f"no document is named {name}: `mianpu list` shows the names")
+        *head, cuts, metadata = rows[0]
+        return Document(
+            *head,
+            cuts=tuple(Cut(**cut) for cut in json.loads(cuts)),
+            metadata=tuple((key, value) for key, value in json.loads(metadata)),
+        )
+
+    def headings(self, name: str) -> list[Heading]:
+        """The headings of a document, in order."""
+        rows = self.read("SELECT headings FROM documents WHERE name = ?", (name,))
+        return [Heading(**heading) for heading in json.loads(rows[0][0])] if rows else []
+
+    # --- passages and pairs -------------------------------------------------------------------------------------
+
+    def passages(self, ids: Sequence[int]) -> list[Passage]:
+        """The passages with these ids, in this order; ids that no longer exist are left out."""
+        found: dict[int, Passage] = {}
+        for part in _parts(list(ids)):
+            marks = ",".join("?" * len(part))
+            found.update((row[0], _passage(row)) for row in self.read(f"{_PASSAGE_COLUMNS} WHERE p.id IN ({marks})", part))
+        return [found[i] for i in ids if i in found]
+
+    def all_passages(self, document: str | None = None) -> list[Passage]:
+        """Every passage (of one document), in reading order."""
+        where, parameters = ("", ()) if document is None else (" WHERE d.name = ?", (document,))
+        return [_passage(row) for row in self.read(f"{_PASSAGE_COLUMNS}{where} ORDER BY d.name, p.start", parameters)]
+
+    def pairs(self, ids: Sequence[int]) -> list[QuestionAnswer]:
+        """The question-answer pairs with these ids, in this order."""
+        found: dict[int, QuestionAnswer] = {}
+        for part in _parts(list(ids)):
+            marks = ",".join("?" * len(part))
+            found.update((row[0], _pair(row)) for row in self.read(f"{_PAIR_COLUMNS} WHERE q.id IN ({marks})", part))
+        return [found[i] for i in ids if i in found]
+
+    def all_pairs(self, document: str | None = None) -> list[QuestionAnswer]:
+        """Every pair (of one document), in reading order."""
+        where, parameters = ("", ()) if document is None else (" WHERE d.name = ?", (document,))
+        return [_pair(row) for row in self.read(f"{_PAIR_COLUMNS}{where} ORDER BY d.name, q.question_start", parameters)]
+
+    def passage_count(self) -> int:
+        """Number of passages."""
+        return int(self.read("SELECT count(*) FROM passages")[0][0])
+
+    def generation(self) -> int:
+        """Grows by one with every published change; what is derived from the library is keyed by it."""
+        return int(self.meta("generation") or 0)
+
+    # --- search -------------------------------------------------------------------------------------------------
+
+    def nearest_passages(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
+        """(passage id, cosine) of the ``k`` nearest passages to a unit vector (d,), best first."""
+        with self._lock:
+            return vectors.search(self._current_index(), vector, k, pairs=False)
+
+    def nearest_questions(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
+        """(pair id, cosine) of the ``k`` pairs whose question is nearest, best first."""
+        with self._lock:
+            return vectors.search(self._current_index(), vector, k, pairs=True)
+
+    def vectors_of(self, passage_ids: Sequence[int]) -> vectors.Vectors:
+        """The vectors (n, d) of stored passages, in the order given."""
+        with self._lock:
+            index = self._current_index()
+            return np.stack([index.reconstruct(int(i)) for i in passage_ids]) if passage_ids else np.zeros(
+                (0, self.dimension), dtype=np.float32
+            )
+
+    def match_words(self, question: str, k: int) -> list[tuple[int, float]]:
+        """(passage id, BM25 score) of the ``k`` best full-text matches; larger is better. Headings weigh as much as the body."""
+        expression = match_expression(words(question))
+        if not expression:
+            return []
+        rows = self.read(
+            "SELECT rowid, -bm25(passages_words, 1.0, 1.0) AS score FROM passages_words"
+            " WHERE passages_words MATCH ? ORDER BY score DESC, rowid LIMIT ?",
+            (expression, k),
+        )
+        return [(int(i), float(score)) for i, score in rows]
+
+    # --- the vector file ----------------------------------------------------------------------------------------
+
+    def _vector_path(self, generation: int) -> Path:
+        return self.folder / f"vectors-{generation}.faiss"
+
+    def _current_index(self) -> faiss.IndexIDMap2:
+        generation = self.generation()
+        if self._index is not None and self._index_generation == generation:
+            return self._index
+        digest = self.meta("vectors_sha256") or ""
+        index = vectors.read(self._vector_path(generation), digest) if digest else None
+        if index is None and self.generation() != generation:
+            return self._current_index()  # another process published, and dropped the file we were about to read
+        if index is None:
+            index = self._rebuild(generation)
+        self._index, self._index_generation = index, generation
+        return index
+
+    def _rebuild(self, generation: int) -> faiss.IndexIDMap2:
+        """Build the index from SQLite. The file is written only inside a transaction that still has this generation."""
+        rows = self.read(
+            "SELECT p.id, e.vector FROM passages p JOIN embeddings e ON e.hash = p.embedding UNION ALL"
+            " SELECT q.id + ?, e.vector FROM pairs q JOIN embeddings e ON e.hash = q.embedding",
+            (vectors.PAIR_BASE,),
+        )
+        values = np.stack([np.frombuffer(v, dtype=np.float32) for _, v in rows]) if rows else np.zeros((0, self.dimension or 1))
+        index = vectors.changed(vectors.empty(self.dimension or 1), [], [int(i) for i, _ in rows], values)
+        if rows:
+            with self.transaction() as connection:
+                if _generation(connection) == generation:
+                    _set_meta(connection, {"vectors_sha256": vectors.write(index, self._vector_path(generation))})
+        return index
+
+    def _drop_old_vectors(self, generation: int) -> None:
+        for path in self.folder.glob("vectors-*"):
+            if path.name != self._vector_path(generation).name:
+                path.unlink(missing_ok=True)
+
+
+def _generation(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+
+def _parts(items: list[Any], size: int = 500) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
+    """Delete documents; returns the vector ids that go with them."""
+    gone: list[int] = []
+    for name in names:
+        row = connection.execute("SELECT id FROM documents WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            continue
+        passages = [r[0] for r in connection.execute("SELECT id FROM passages WHERE document_id = ?", row)]
+        pairs = connection.execute("SELECT id FROM pairs WHERE document_id = ? AND answer_end > answer_start", row)
+        gone += passages + [r[0] + vectors.PAIR_BASE for r in pairs]
+        connection.executemany("DELETE FROM passages_words WHERE rowid = ?", [(i,) for i in passages])
+        connection.execute("DELETE FROM documents WHERE id = ?", row)
+    return gone
+
+
+def _insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str) -> list[tuple[int, str]]:
+    """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector."""
+    document, added = parsed.document, []
+    document_id = connection.execute(
+        "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings, added_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            document.name, document.source, document.title, document.text, document.raw_hash, document.format, document.encoding,
+            pipeline, _json([asdict(cut) for cut in document.cuts]), _json(document.metadata),
+            _json([asdict(heading) for heading in parsed.headings]), datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    ).lastrowid  # fmt: skip
+    for passage in parsed.passages:
+        digest = passage_hash(passage.embedding_text)
+        row = (document_id, passage.start, passage.end, _json(passage.headings), passage.line, digest)
+        passage_id = connection.execute(
+            'INSERT INTO passages (document_id, start, "end", headings, line, embedding) VALUES (?, ?, ?, ?, ?, ?)', row
+        ).lastrowid
+        connection.execute(
+            "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
+            (passage_id, " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))),
+        )
+        added.append((int(passage_id or 0), digest))
+    for pair in parsed.pairs:
+        digest = question_hash(pair.question)
+        pair_id = connection.execute(
+            "INSERT INTO pairs (document_id, key, question, question_start, question_end, answer_start, answer_end, headings,"
+            " embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                document_id, pair.key, pair.question, pair.question_start, pair.question_end, pair.answer_start,
+                pair.answer_end, _json(pair.headings), digest,
+            ),
+        ).lastrowid  # fmt: skip
+        if pair.answer:
+            added.append((int(pair_id or 0) + vectors.PAIR_BASE, digest))
+    return added
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _passage(row: Sequence[Any]) -> Passage:
+    return Passage(row[1], row[2], row[3], row[4], tuple(json.loads(row[5])), row[6], row[0])
+
+
+def _pair(row: Sequence[Any]) -> QuestionAnswer:
+    return QuestionAnswer(row[1], row[2], row[3], row[4], row[5], row[6], row[7], tuple(json.loads(row[8])), row[0])

@@ -1,0 +1,1 @@
+"""Passages in, concept graph out. Imports from ingest only."""

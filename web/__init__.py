@@ -1,0 +1,1 @@
+"""What a person touches: the page and the command."""
