@@ -1,0 +1,244 @@
+"""Question -> ranked passages, and a calibrated chance that they hold the answer.
+
+Four sources give candidates: vectors of the passages, vectors of the questions of question-answer pairs, full text (BM25), and
+concepts named in the question. Each is brought to 0..1 within the question's own candidates and summed with fixed weights
+(``ranking.toml``); the weighted sum of normalised scores beat reciprocal rank fusion in what was measured (README).
+"""
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Protocol
+
+import numpy as np
+
+from ingest.document import Passage, QuestionAnswer
+from ingest.embedding import Embedder
+from ingest.fulltext import words
+from ingest.library import Library
+from ingest.vectors import Vectors
+from kg.concepts import Concept
+
+SOURCES = ("dense", "bm25", "question", "concept")
+CANDIDATES = 60
+
+
+class Concepts(Protocol):
+    """What retrieval needs of the concept graph."""
+
+    def concepts_named(self, text: str) -> list[Concept]:
+        """The concepts a text names, in order of appearance."""
+
+    def passages_of(self, key: str) -> list[int]:
+        """Ids of the passages that mention a concept."""
+
+    def nearest_concepts(self, question: str, k: int) -> list[Concept]:
+        """The concepts a question names or is closest to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A ranked passage. ``scores`` holds each source's own share, 0..1; ``pair`` is the pair whose question matched best, if any."""
+
+    passage: Passage
+    score: float
+    scores: Mapping[str, float]
+    cosine: float
+    pair: QuestionAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found. ``answerable`` is the calibrated chance (0..1) that the hits hold the answer; ``answered`` says
+    whether it reaches the threshold."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    answerable: float
+    answered: bool
+    nearest_concepts: tuple[Concept, ...] = ()
+    features: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The numbers of ``ranking.toml``: weights of the sources, and the logistic model of answerability with its threshold."""
+
+    weights: Mapping[str, float]
+    answerable: Mapping[str, float]
+    intercept: float
+    threshold: float
+
+
+@lru_cache(maxsize=1)
+def shipped_ranking() -> Ranking:
+    """The ranking that comes with the program."""
+    values = tomllib.loads(files("assistant").joinpath("ranking.toml").read_text(encoding="utf-8"))
+    answerable = dict(values["answerable"])
+    return Ranking(values["weights"], answerable["features"], answerable["intercept"], answerable["threshold"])
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The candidate passages of one question with the raw score of every source (aligned with ``ids``; 0 where it has none).
+
+    ``cosines`` are raw cosines; ``coverage`` is the share, by inverse document frequency, of the question's words in the passage.
+    """
+
+    ids: tuple[int, ...]
+    passages: tuple[Passage, ...]
+    cosines: Vectors
+    bm25: Vectors
+    question: Vectors
+    concept: Vectors
+    coverage: Vectors
+    pairs: Mapping[int, QuestionAnswer]
+
+
+def search(
+    question: str,
+    library: Library,
+    embedder: Embedder,
+    concepts: Concepts,
+    k: int = 10,
+    ranking: Ranking | None = None,
+) -> SearchResult:
+    """Rank passages for a question; the best ``k``, best first."""
+    ranking = ranking or shipped_ranking()
+    vector = embedder.encode_questions([question])[0]
+    candidates = gather(question, vector, library, concepts)
+    shares = normalised(candidates)
+    total = sum((ranking.weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
+    order = np.argsort(-total, kind="stable")
+    hits = tuple(
+        Hit(
+            candidates.passages[i],
+            float(total[i]),
+            {name: float(shares[name][i]) for name in SOURCES},
+            float(candidates.cosines[i]),
+            candidates.pairs.get(candidates.ids[i]),
+        )
+        for i in order[:k]
+    )
+    features = answerable_features(candidates, order)
+    chance = probability(features, ranking)
+    nearest = tuple(concepts.nearest_concepts(question, 6))
+    return SearchResult(question, hits, chance, bool(hits) and chance >= ranking.threshold, nearest, features)
+
+
+def gather(question: str, vector: Vectors, library: Library, concepts: Concepts) -> Candidates:
+    """Candidates of every source, with every source's raw score for each of them. ``vector`` (d,) is the question's."""
+    dense = dict(library.nearest_passages(vector, CANDIDATES))
+    lexical = dict(library.match_words(question, CANDIDATES))
+    asked, pairs = _from_questions(library, vector)
+    named = _from_concepts(question, library, concepts)
+    # A passage that only mentions a concept is no candidate: it must be near by vector, words or a question as well.
+    ids = tuple(dict.fromkeys([*dense, *lexical, *asked]))
+    passages = library.passages(ids)
+    ids = tuple(p.id for p in passages)
+    cosines = library.vectors_of(ids) @ vector if ids else np.zeros(0, dtype=np.float32)
+    idf = library.word_weights(words(question))
+
+    def column(scores: Mapping[int, float]) -> Vectors:
+        return np.array([scores.get(i, 0.0) for i in ids], dtype=np.float32)
+
+    coverage = np.array([covered(p, idf) for p in passages], dtype=np.float32)
+    return Candidates(ids, tuple(passages), cosines, column(lexical), column(asked), column(named), coverage, pairs)
+
+
+def covered(passage: Passage, idf: Mapping[str, float]) -> float:
+    """The share of the question's words, weighted by inverse document frequency, that stand in the passage or its headings."""
+    mass = sum(idf.values())
+    if not mass:
+        return 0.0
+    present = set(words(passage.embedding_text))
+    return sum(weight for word, weight in idf.items() if word in present) / mass
+
+
+def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float], dict[int, QuestionAnswer]]:
+    """Passages of the pairs whose question is near, with the cosine of the best such question."""
+    near = library.nearest_questions(vector, CANDIDATES // 2)
+    scores: dict[int, float] = {}
+    best: dict[int, QuestionAnswer] = {}
+    cosines = dict(near)
+    for pair in library.pairs([i for i, _ in near]):
+        for passage_id in library.passages_between(pair.document, pair.question_start, pair.answer_end):
+            if cosines[pair.id] > scores.get(passage_id, -1.0):
+                scores[passage_id], best[passage_id] = cosines[pair.id], pair
+    return scores, best
+
+
+def _from_concepts(question: str, library: Library, concepts: Concepts) -> dict[int, float]:
+    """For each passage, the share of the named concepts it mentions; a concept counts by how rare it is in the library."""
+    named = list({c.key: c for c in concepts.concepts_named(question)})
+    total = max(1, library.passage_count())
+    found = {key: concepts.passages_of(key) for key in named}
+    weights = {key: math.log(1 + total / len(ids)) for key, ids in found.items() if ids}
+    mass = sum(weights.values())
+    scores: dict[int, float] = {}
+    for key, weight in weights.items():
+        for passage_id in found[key]:
+            scores[passage_id] = scores.get(passage_id, 0.0) + weight / mass
+    return scores
+
+
+def normalised(candidates: Candidates) -> dict[str, Vectors]:
+    """Each source's scores brought to 0..1 over the candidates: cosines from the lowest to the highest, others by the highest.
+
+    A question's cosine keeps its absolute size (from .80, no relation, to 1): an exact question must count, a vague one must not.
+    """
+    bm25 = candidates.bm25 / candidates.bm25.max() if len(candidates.ids) and candidates.bm25.max() > 0 else candidates.bm25
+    return {
+        "dense": _spread(candidates.cosines),
+        "bm25": bm25,
+        "question": np.clip((candidates.question - 0.80) / 0.20, 0.0, 1.0),
+        "concept": candidates.concept,
+    }
+
+
+def _spread(values: Vectors) -> Vectors:
+    if not len(values):
+        return values
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / (high - low) if high > low else np.ones_like(values)
+
+
+def answerable_features(candidates: Candidates, order: Sequence[int] | Vectors) -> dict[str, float]:
+    """What tells an answerable question from another; all roughly 0..1, all growing with the chance of an answer."""
+    if not len(candidates.ids):
+        return {"cosine": 0.0, "lead": 0.0, "coverage": 0.0, "question": 0.0}
+    top = [int(i) for i in order[:3]]
+    cosines = np.sort(candidates.cosines)[::-1]
+    return {
+        "cosine": float((cosines[0] - 0.75) / 0.20),
+        # how far the best stands above the field: an answer is near one passage, small talk is equally far from all
+        "lead": float((cosines[0] - np.median(cosines)) / 0.10),
+        "coverage": float(max(candidates.coverage[i] for i in top)),
+        "question": float(max(0.0, (candidates.question.max() - 0.80) / 0.20)),
+    }
+
+
+def probability(features: Mapping[str, float], ranking: Ranking) -> float:
+    """The logistic model: 1 / (1 + exp(-(intercept + sum of weight x feature)))."""
+    z = ranking.intercept + sum(weight * features.get(name, 0.0) for name, weight in ranking.answerable.items())
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z))))
+
+
+def select(result: SearchResult, token_count: Callable[[str], int], budget: int = 900, most: int = 3) -> tuple[Hit, ...]:
+    """The hits whose passages go to the model: best first, at most ``most``, together at most ``budget`` tokens.
+
+    A passage that falls far behind the best adds reading time and no facts, so the selection ends there.
+    """
+    chosen: list[Hit] = []
+    used = 0
+    for hit in result.hits:
+        if len(chosen) == most or (chosen and hit.score < 0.45 * chosen[0].score):
+            break
+        cost = token_count(hit.passage.embedding_text)
+        if used + cost <= budget:
+            chosen.append(hit)
+            used += cost
+    return tuple(chosen)
