@@ -1,0 +1,116 @@
+"""The command `mianpu`: one subcommand a task. Exit status 0, 2 for wrong use, 1 for a failure with one clear line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingest.errors import MianpuError, UsageError
+
+
+def default_library() -> Path:
+    """Where the library is when nothing is said: $MIANPU_LIBRARY, else the user's data folder."""
+    given = os.environ.get("MIANPU_LIBRARY")
+    if given:
+        return Path(given).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "mianpu" / "library"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every subcommand with its options."""
+    top = argparse.ArgumentParser(prog="mianpu", description="Notes in; cited answers, interviews and a concept map out. 面谱")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, *, json: bool = True, models: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--library", type=Path, default=None, metavar="DIR", help="the library's folder")
+        if json:
+            sub.add_argument("--json", action="store_true", help="print JSON")
+        if models:
+            sub.add_argument("--embedding-model", metavar="NAME", help="a sentence-transformers folder or hub name")
+        return sub
+
+    sub = add("ingest", "read files or folders into the library; only what changed is done again", models=True)
+    sub.add_argument("paths", nargs="*", type=Path, metavar="PATH")
+    sub.add_argument("--starter-notes", action="store_true", help="the notes that come with Mianpu")
+    add("list", "the documents of the library")
+    sub = add("show", "a document's cleaned text, and what was cut out of it")
+    sub.add_argument("document")
+    sub = add("questions", "the question bank")
+    sub.add_argument("--topic", help="only questions of this topic")
+    sub = add("remove", "take documents out of the library (the files stay)")
+    sub.add_argument("documents", nargs="+", metavar="DOCUMENT")
+    sub = add("search", "the passages that match a question", models=True)
+    sub.add_argument("question")
+    sub.add_argument("-k", type=_positive, default=10, help="how many (10)")
+    sub = add("ask", "an answer from the library, every sentence with its source", models=True)
+    sub.add_argument("question")
+    _chat_options(sub)
+    sub = add("concept", "a concept's page: definition, passages, neighbours, questions")
+    sub.add_argument("name")
+    sub = add("path", "how two concepts hang together, with the passages behind each step")
+    sub.add_argument("a")
+    sub.add_argument("b")
+    sub = add("interview", "a mock interview in the terminal", json=False, models=True)
+    sub.add_argument("--topic", help="a topic of the question bank (default: everything)")
+    sub.add_argument("--count", type=_positive, default=5, help="how many questions (5)")
+    sub.add_argument("--resume", action="store_true", help="go on with the interview that was interrupted")
+    sub = add("serve", "open the page", json=False, models=True)
+    sub.add_argument("--host", default="127.0.0.1")
+    sub.add_argument("--port", type=int, default=7860)
+    sub.add_argument("--starter-notes", action="store_true", help="fill an empty library with the notes that come with Mianpu")
+    _chat_options(sub)
+    sub = add("eval", "measure retrieval (and answers, grading) on a labelled file", models=True)
+    sub.add_argument("file", type=Path)
+    sub.add_argument("--documents", type=Path, metavar="FOLDER", help="measure over these documents in a library of their own")
+    sub.add_argument("--answers", action="store_true", help="generate and measure answers too")
+    sub.add_argument("--grading", action="store_true", help="the file holds graded answers: measure marking")
+    sub.add_argument("--limit", type=_positive, help="only the first so many questions")
+    _chat_options(sub)
+    sub = add("bench", "measure speed: start, ingest, search, first token", models=True)
+    sub.add_argument("--documents", type=Path, metavar="FOLDER", help="documents to ingest (default: the starter notes)")
+    _chat_options(sub)
+    sub = add("models", "the model files: state, or `models fetch`", models=True)
+    sub.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
+    sub = add("doctor", "check that everything in the library holds together")
+    return top
+
+
+def _chat_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--chat-model", metavar="GGUF", help="a GGUF file to use instead of Mianpu's own")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    args = parser().parse_args(arguments)
+    args.library = (args.library or default_library()).expanduser()
+    from web import commands  # imported here: `mianpu --help` and wrong use answer at once
+
+    try:
+        return commands.run(args)
+    except UsageError as error:
+        print(f"mianpu: {error}", file=sys.stderr)
+        return 2
+    except MianpuError as error:
+        print(f"mianpu: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("mianpu: stopped; what was finished is kept", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output went away (`mianpu list | head`); nothing is wrong, but Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""What each subcommand does. Results go to stdout (as text or JSON), progress and errors to stderr."""
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+
+from ingest.errors import MianpuError, UsageError
+from ingest.library import Library
+from ingest.progress import TerminalProgress
+from kg.concepts import Concept, Glossary, refresh_mentions
+from kg.graph import ConceptGraph
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand named in ``args.command``; returns the exit status."""
+    handlers: dict[str, Callable[[argparse.Namespace], int]] = {
+        "ingest": _ingest,
+        "list": _list,
+        "show": _show,
+        "questions": _questions,
+        "remove": _remove,
+        "search": _search,
+        "ask": _ask,
+        "concept": _concept,
+        "path": _path,
+        "interview": _interview,
+        "serve": _serve,
+        "eval": _eval,
+        "bench": _bench,
+        "models": _models,
+        "doctor": _doctor,
+    }
+    return handlers[args.command](args)
+
+
+def starter_notes() -> Path:
+    """The folder of the notes that come with Mianpu."""
+    return Path(str(files("ingest").joinpath("samples")))
+
+
+def load_graph(library: Library) -> ConceptGraph:
+    """The concept graph of the library, its mentions brought up to date first."""
+    glossary = Glossary.load()
+    refresh_mentions(library, glossary, TerminalProgress())
+    return ConceptGraph.build(library, glossary)
+
+
+def _print(args: argparse.Namespace, value: object, text: str) -> int:
+    print(json.dumps(value, ensure_ascii=False, indent=2) if args.json else text)
+    return 0
+
+
+# --- the library ------------------------------------------------------------------------------------------------
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from ingest.embedding import load_embedder
+    from ingest.pipeline import ingest
+
+    paths = [*args.paths, *([starter_notes()] if args.starter_notes else [])]
+    if not paths:
+        raise UsageError("name the files or folders to ingest, or --starter-notes")
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]} does not exist: name files or folders that do")
+    progress = TerminalProgress()
+    with Library.open(args.library, create=True) as library:
+        summary = ingest(library, paths, lambda: load_embedder(args.embedding_model, progress), progress)
+        load_graph(library)
+    lines = [
+        f"{len(summary.added)} added, {len(summary.updated)} updated, {len(summary.renamed)} renamed, "
+        f"{len(summary.removed)} removed, {len(summary.unchanged)} unchanged, {len(summary.failed)} not ingested",
+        f"{summary.passages} passages, {summary.pairs} question-answer pairs in the library; {summary.embedded} embedded now, "
+        f"{sum(summary.seconds.values()):.1f} s",
+        *(f"not ingested: {path}: {reason}" for path, reason in summary.failed),
+    ]
+    _print(args, asdict(summary), "\n".join(lines))
+    return 1 if summary.failed and not (summary.added or summary.updated or summary.unchanged or summary.renamed) else 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    with Library.open(args.library) as library:
+        documents = library.documents()
+    lines = [f"{d.passages:5d} passages {d.pairs:4d} questions  {d.name}  {d.title}" for d in documents]
+    return _print(args, [asdict(d) for d in documents], "\n".join(lines) or "the library is empty: `mianpu ingest PATH`")
+
+
+def _show(args: argparse.Namespace) -> int:
+    with Library.open(args.library) as library:
+        document = library.document(args.document)
+    cuts = [f"--- cut ({cut.reason}): {' '.join(cut.text.split())[:120]}" for cut in document.cuts]
+    return _print(args, asdict(document), "\n".join([document.text, *cuts]))
+
+
+def _questions(args: argparse.Namespace) -> int:
+    from assistant.questions import question_bank
+
+    with Library.open(args.library) as library:
+        load_graph(library)
+        bank = question_bank(library, Glossary.load())
+    topics = [topic for topic in bank if args.topic in (None, topic.name)]
+    if args.topic and not topics:
+        raise UsageError(f"no topic is named {args.topic}; the topics are: {', '.join(topic.name for topic in bank)}")
+    value = {topic.name: [asdict(q) for q in topic.questions] for topic in topics}
+    lines = [line for topic in topics for line in (f"# {topic.name}", *(f"  {q.question}" for q in topic.questions))]
+    return _print(args, value, "\n".join(lines) or "no document of the library holds questions")
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from ingest.pipeline import PIPELINE
+
+    with Library.open(args.library) as library:
+        known = {d.name for d in library.documents()}
+        unknown = [name for name in args.documents if name not in known]
+        if unknown:
+            raise UsageError(f"no document is named {unknown[0]}: `mianpu list` shows the names")
+        with library.writer():
+            library.publish([], PIPELINE, removed=args.documents)
+            library.forget_unused_embeddings()
+    return _print(args, {"removed": args.documents}, f"{len(args.documents)} removed; the files themselves stay")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ingest.checks import problems
+
+    with Library.open(args.library) as library:
+        found = problems(library)
+    _print(args, {"problems": found}, "\n".join(found) or "everything holds together")
+    return 1 if found else 0
+
+
+def _models(args: argparse.Namespace) -> int:
+    from ingest.model_files import fetch_models, model_states
+
+    if args.action == "fetch":
+        fetch_models(TerminalProgress())
+    states = model_states()
+    lines = [f"{s.state:8s} {s.size / 1e6:8.1f} MB  {s.name} ({s.licence})  {s.path}" for s in states]
+    return _print(args, [{**asdict(s), "path": str(s.path)} for s in states], "\n".join(lines))
+
+
+# --- search, answers, concepts ----------------------------------------------------------------------------------
+
+
+def _search(args: argparse.Namespace) -> int:
+    from assistant.retrieval import search
+    from ingest.embedding import load_embedder
+
+    _require_words(args.question)
+    with Library.open(args.library) as library:
+        graph = load_graph(library)
+        result = search(args.question, library, load_embedder(args.embedding_model, TerminalProgress()), graph, args.k)
+    value = {
+        "question": result.question,
+        "answerable": round(result.answerable, 4),
+        "answered": result.answered,
+        "nearest_concepts": [concept.name for concept in result.nearest_concepts],
+        "hits": [
+            {
+                "document": hit.passage.document,
+                "start": hit.passage.start,
+                "end": hit.passage.end,
+                "line": hit.passage.line,
+                "headings": list(hit.passage.headings),
+                "text": hit.passage.text,
+                "score": round(hit.score, 4),
+                "cosine": round(hit.cosine, 4),
+                "scores": {name: round(score, 4) for name, score in hit.scores.items()},
+            }
+            for hit in result.hits
+        ],
+    }
+    lines = [f"chance that the library holds the answer: {result.answerable:.0%}"]
+    for number, hit in enumerate(result.hits, start=1):
+        scores = "  ".join(f"{name} {score:.2f}" for name, score in hit.scores.items())
+        lines.append(f"\n[{number}] {_place(hit.passage.document, hit.passage.headings)}  score {hit.score:.2f}  ({scores})")
+        lines.append(hit.passage.text)
+    return _print(args, value, "\n".join(lines))
+
+
+def _ask(args: argparse.Namespace) -> int:
+    from assistant import answering
+    from assistant.llama import LlamaChat
+    from ingest.embedding import load_embedder
+    from ingest.model_files import chat_model_path
+
+    _require_words(args.question)
+    progress = TerminalProgress()
+    with Library.open(args.library) as library:
+        graph = load_graph(library)
+        chat = LlamaChat(chat_model_path(args.chat_model, progress))
+        try:
+            assistant = answering.Assistant(library, load_embedder(args.embedding_model, progress), graph, chat)
+            done = _stream(answering.answer(args.question, (), assistant, threading.Event()), quiet=args.json)
+        finally:
+            chat.close()
+    if args.json:
+        print(json.dumps(answering.answer_to_json(done), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _stream(events: object, *, quiet: bool) -> object:
+    """Print an answer as it comes; returns the finished answer."""
+    raise NotImplementedError
+
+
+def _concept(args: argparse.Namespace) -> int:
+    with Library.open(args.library) as library:
+        graph = load_graph(library)
+        page = graph.page(_key(graph, args.name))
+    concept = page.concept
+    lines = [f"{concept.name}  {concept.en}", concept.definition]
+    lines += ["别名: " + "、".join(concept.aliases)] if concept.aliases else []
+    lines += [f"\n相邻概念 ({len(page.neighbours)}):"] if page.neighbours else []
+    lines += [f"  {n.concept.name}  PMI {n.pmi:.2f}, {n.count} passages" for n in page.neighbours]
+    lines += [f"\n问题 ({len(page.pairs)}):"] if page.pairs else []
+    lines += [f"  {pair.question}" for pair in page.pairs]
+    lines += [f"\n段落 ({len(page.passages)}):"] if page.passages else ["\n资料中还没有提到这个概念"]
+    lines += [f"  {_place(p.document, p.headings)} 第 {p.line} 行: {_brief(p.text)}" for p in page.passages]
+    value = {
+        "concept": asdict(concept),
+        "mentions": page.mentions,
+        "neighbours": [{"name": n.concept.name, "pmi": round(n.pmi, 4), "count": n.count} for n in page.neighbours],
+        "questions": [pair.question for pair in page.pairs],
+        "passages": [asdict(p) for p in page.passages],
+    }
+    return _print(args, value, "\n".join(lines))
+
+
+def _path(args: argparse.Namespace) -> int:
+    with Library.open(args.library) as library:
+        graph = load_graph(library)
+        steps = graph.path(_key(graph, args.a), _key(graph, args.b))
+    lines = []
+    for step in steps:
+        lines.append(f"{step.a.name} → {step.b.name}")
+        lines += [f"  {_place(p.document, p.headings)} 第 {p.line} 行: {_brief(p.text)}" for p in step.passages]
+    value = [{"a": s.a.name, "b": s.b.name, "passages": [asdict(p) for p in s.passages]} for s in steps]
+    return _print(args, value, "\n".join(lines))
+
+
+def _key(graph: ConceptGraph, name: str) -> str:
+    concept: Concept | None = graph.glossary.lookup(name)
+    if concept is None:
+        near = "、".join(c.name for c in graph.nearest_concepts(name, 5))
+        raise UsageError(f"no concept is named {name}" + (f"; near it: {near}" if near else ""))
+    return concept.key
+
+
+def _place(document: str, headings: Sequence[str]) -> str:
+    return " › ".join([document, *headings])
+
+
+def _brief(text: str, length: int = 80) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _require_words(question: str) -> None:
+    if not question.strip():
+        raise UsageError("the question is empty: write one")
+
+
+# --- interview, page, measures ----------------------------------------------------------------------------------
+
+
+def _interview(args: argparse.Namespace) -> int:
+    raise MianpuError("not wired yet")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    raise MianpuError("not wired yet")
+
+
+def _eval(args: argparse.Namespace) -> int:
+    raise MianpuError("not wired yet")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    raise MianpuError("not wired yet")
