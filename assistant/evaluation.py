@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from assistant.labels import LabelledQuestion, SpanFinder
-from assistant.retrieval import Concepts, Ranking, search, shipped_ranking
+from assistant.retrieval import Ranking, search, shipped_ranking
 from ingest.document import Passage
 from ingest.embedding import Embedder
 from ingest.library import Library
 from ingest.progress import Progress, no_progress
+from kg.graph import ConceptGraph
 
 CUTOFFS = (1, 3, 5, 10)
 Ranker = Callable[[str], list[Passage]]
@@ -35,7 +36,7 @@ def retrieve(
     questions: Sequence[LabelledQuestion],
     library: Library,
     embedder: Embedder,
-    concepts: Concepts,
+    graph: ConceptGraph,
     progress: Progress = no_progress,
     ranking: Ranking | None = None,
 ) -> list[RankedQuestion]:
@@ -44,7 +45,7 @@ def retrieve(
     out = []
     for number, question in enumerate(questions, start=1):
         began = time.perf_counter()
-        result = search(question.question, library, embedder, concepts, k, ranking)
+        result = search(question.question, library, embedder, graph, k, ranking)
         seconds = time.perf_counter() - began
         vector = embedder.encode_questions([question.question])[0]
         dense = library.passages([i for i, _ in library.nearest_passages(vector, k)])

@@ -7,11 +7,10 @@ concepts named in the question. Each is brought to 0..1 within the question's ow
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Protocol
 
 import numpy as np
 
@@ -21,22 +20,10 @@ from ingest.fulltext import words
 from ingest.library import Library
 from ingest.vectors import Vectors
 from kg.concepts import Concept
+from kg.graph import ConceptGraph
 
 SOURCES = ("dense", "bm25", "question", "concept")
 CANDIDATES = 60
-
-
-class Concepts(Protocol):
-    """What retrieval needs of the concept graph."""
-
-    def concepts_named(self, text: str) -> list[Concept]:
-        """The concepts a text names, in order of appearance."""
-
-    def passages_of(self, key: str) -> list[int]:
-        """Ids of the passages that mention a concept."""
-
-    def nearest_concepts(self, question: str, k: int) -> list[Concept]:
-        """The concepts a question names or is closest to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +89,14 @@ def search(
     question: str,
     library: Library,
     embedder: Embedder,
-    concepts: Concepts,
+    graph: ConceptGraph,
     k: int = 10,
     ranking: Ranking | None = None,
 ) -> SearchResult:
     """Rank passages for a question; the best ``k``, best first."""
     ranking = ranking or shipped_ranking()
     vector = embedder.encode_questions([question])[0]
-    candidates = gather(question, vector, library, concepts)
+    candidates = gather(question, vector, library, graph)
     shares = normalised(candidates)
     total = sum((ranking.weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
     order = np.argsort(-total, kind="stable")
@@ -125,16 +112,16 @@ def search(
     )
     features = answerable_features(candidates, order)
     chance = probability(features, ranking)
-    nearest = tuple(concepts.nearest_concepts(question, 6))
+    nearest = tuple(graph.nearest_concepts(question, 6))
     return SearchResult(question, hits, chance, bool(hits) and chance >= ranking.threshold, nearest, features)
 
 
-def gather(question: str, vector: Vectors, library: Library, concepts: Concepts) -> Candidates:
+def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph) -> Candidates:
     """Candidates of every source, with every source's raw score for each of them. ``vector`` (d,) is the question's."""
     dense = dict(library.nearest_passages(vector, CANDIDATES))
     lexical = dict(library.match_words(question, CANDIDATES))
     asked, pairs = _from_questions(library, vector)
-    named = _from_concepts(question, library, concepts)
+    named = _from_concepts(question, library, graph)
     # A passage that only mentions a concept is no candidate: it must be near by vector, words or a question as well.
     ids = tuple(dict.fromkeys([*dense, *lexical, *asked]))
     passages = library.passages(ids)
@@ -145,17 +132,15 @@ def gather(question: str, vector: Vectors, library: Library, concepts: Concepts)
     def column(scores: Mapping[int, float]) -> Vectors:
         return np.array([scores.get(i, 0.0) for i in ids], dtype=np.float32)
 
-    coverage = np.array([covered(p, idf) for p in passages], dtype=np.float32)
+    present = library.words_of(ids)
+    coverage = np.array([covered(present[i], idf) for i in ids], dtype=np.float32)
     return Candidates(ids, tuple(passages), cosines, column(lexical), column(asked), column(named), coverage, pairs)
 
 
-def covered(passage: Passage, idf: Mapping[str, float]) -> float:
-    """The share of the question's words, weighted by inverse document frequency, that stand in the passage or its headings."""
+def covered(present: Set[str], idf: Mapping[str, float]) -> float:
+    """The share of the question's words (word -> inverse document frequency) that are present in a passage."""
     mass = sum(idf.values())
-    if not mass:
-        return 0.0
-    present = set(words(passage.embedding_text))
-    return sum(weight for word, weight in idf.items() if word in present) / mass
+    return sum(weight for word, weight in idf.items() if word in present) / mass if mass else 0.0
 
 
 def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float], dict[int, QuestionAnswer]]:
@@ -171,11 +156,11 @@ def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float]
     return scores, best
 
 
-def _from_concepts(question: str, library: Library, concepts: Concepts) -> dict[int, float]:
+def _from_concepts(question: str, library: Library, graph: ConceptGraph) -> dict[int, float]:
     """For each passage, the share of the named concepts it mentions; a concept counts by how rare it is in the library."""
-    named = list({c.key: c for c in concepts.concepts_named(question)})
+    named = {mention.concept for mention in graph.glossary.find(question)}
     total = max(1, library.passage_count())
-    found = {key: concepts.passages_of(key) for key in named}
+    found = {key: graph.passages_of(key) for key in named}
     weights = {key: math.log(1 + total / len(ids)) for key, ids in found.items() if ids}
     mass = sum(weights.values())
     scores: dict[int, float] = {}
@@ -188,13 +173,14 @@ def _from_concepts(question: str, library: Library, concepts: Concepts) -> dict[
 def normalised(candidates: Candidates) -> dict[str, Vectors]:
     """Each source's scores brought to 0..1 over the candidates: cosines from the lowest to the highest, others by the highest.
 
-    A question's cosine keeps its absolute size (from .80, no relation, to 1): an exact question must count, a vague one must not.
+    A question's cosine keeps its absolute size (from .86, the same field and no more, to 1): an exact question must count, a vague
+    one must not.
     """
     bm25 = candidates.bm25 / candidates.bm25.max() if len(candidates.ids) and candidates.bm25.max() > 0 else candidates.bm25
     return {
         "dense": _spread(candidates.cosines),
         "bm25": bm25,
-        "question": np.clip((candidates.question - 0.80) / 0.20, 0.0, 1.0),
+        "question": np.clip((candidates.question - 0.86) / 0.14, 0.0, 1.0),
         "concept": candidates.concept,
     }
 
@@ -217,7 +203,7 @@ def answerable_features(candidates: Candidates, order: Sequence[int] | Vectors) 
         # how far the best stands above the field: an answer is near one passage, small talk is equally far from all
         "lead": float((cosines[0] - np.median(cosines)) / 0.10),
         "coverage": float(max(candidates.coverage[i] for i in top)),
-        "question": float(max(0.0, (candidates.question.max() - 0.80) / 0.20)),
+        "question": float(max(0.0, (candidates.question.max() - 0.86) / 0.14)),
     }
 
 

@@ -5,16 +5,16 @@ belongs to, so a kill at any moment leaves the old state or the new one; a lost 
 """
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import faiss
 import filelock
 import numpy as np
 
@@ -64,7 +64,7 @@ class Library:
         self.folder = folder
         self._connection = connection
         self._lock = threading.RLock()
-        self._index: faiss.IndexIDMap2 | None = None
+        self._index: vectors.Index | None = None
         self._index_generation = -1
 
     @classmethod
@@ -83,6 +83,8 @@ class Library:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             migrate(connection)
+            # A view of the full-text index by word: how many passages hold each. Temporary, so it costs nothing on disk.
+            connection.execute("CREATE VIRTUAL TABLE temp.word_counts USING fts5vocab(main, passages_words, row)")
         except sqlite3.Error as error:
             connection.close()
             raise MianpuError(f"{path} is not a library, or is damaged ({error}); restore a copy or remove it") from None
@@ -121,14 +123,19 @@ class Library:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed when the block ends, rolled back when it raises."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise LibraryBusy(f"another program is writing to {self.folder}: try again in a moment") from None
+                raise MianpuError(f"the library in {self.folder} cannot be written: {error}") from None
 
     def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """All rows of one query, as tuples."""
@@ -177,15 +184,42 @@ class Library:
         return int(self.meta("dimension") or 0)
 
     def use_embedder(self, fingerprint: str, dimension: int) -> None:
-        """Record the embedding model. Another model means every vector is dropped and made again, never mixed."""
+        """Record the embedding model. Another model means every vector is dropped and made again, never mixed.
+
+        The documents stay: what has to be embedded is then in :meth:`missing_embeddings`, also after an interruption.
+        """
         if self.meta("embedding_model") == fingerprint:
             return
         with self.transaction() as connection:
             connection.execute("DELETE FROM embeddings")
-            connection.execute("UPDATE documents SET pipeline = ''")
             generation = _generation(connection) + 1
             _set_meta(connection, {"embedding_model": fingerprint, "dimension": str(dimension), "generation": str(generation)})
             _set_meta(connection, {"vectors_sha256": ""})
+
+    def missing_embeddings(self) -> list[tuple[str, str, bool]]:
+        """(hash, text, is question) of everything stored that should have an embedding and has none."""
+        missing: dict[str, tuple[str, bool]] = {}
+        names = self.read(
+            "SELECT DISTINCT d.name FROM documents d JOIN passages p ON p.document_id = d.id"
+            " WHERE p.embedding NOT IN (SELECT hash FROM embeddings)"
+        )
+        for (name,) in names:
+            texts = {passage_hash(p.embedding_text): p.embedding_text for p in self.all_passages(name)}
+            missing.update((key, (texts[key], False)) for key in texts.keys() - self.known_embeddings(list(texts)))
+        questions = self.read(
+            "SELECT embedding, question FROM pairs WHERE answer_end > answer_start"
+            " AND embedding NOT IN (SELECT hash FROM embeddings)"
+        )
+        missing.update((key, (question, True)) for key, question in questions)
+        return [(key, text, question) for key, (text, question) in missing.items()]
+
+    def refresh_vectors(self) -> None:
+        """Publish vectors for embeddings that were stored after their documents (another model); the file is built from SQLite."""
+        with self.transaction() as connection:
+            _set_meta(connection, {"generation": str(_generation(connection) + 1), "vectors_sha256": ""})
+        with self._lock:
+            self._current_index()
+        self._drop_old_vectors(self.generation())
 
     # --- documents ----------------------------------------------------------------------------------------------
 
@@ -222,8 +256,18 @@ class Library:
 
     def rename(self, old: str, new: str, source: str) -> None:
         """A file moved without changing: the document keeps its passages and vectors."""
+        self.rename_all([(old, new, source)])
+
+    def rename_all(self, renames: Sequence[tuple[str, str, str]]) -> None:
+        """Rename documents, each (old name, new name, new source), at once: two documents may swap their names."""
+        if not renames:
+            return
         with self.transaction() as connection:
-            connection.execute("UPDATE documents SET name = ?, source = ? WHERE name = ?", (new, source, old))
+            ids = [connection.execute("SELECT id FROM documents WHERE name = ?", (old,)).fetchone() for old, _, _ in renames]
+            for row in ids:
+                connection.execute("UPDATE documents SET name = '/' || id WHERE id = ?", row or (0,))  # no name begins with a slash
+            for row, (_, new, source) in zip(ids, renames, strict=True):
+                connection.execute("UPDATE documents SET name = ?, source = ? WHERE id = ?", (new, source, *(row or (0,))))
 
     def forget_unused_embeddings(self) -> int:
         """Drop embeddings that no passage or question uses any more; returns how many."""
@@ -249,12 +293,9 @@ class Library:
         )
         if not rows:
             raise MianpuError(f"no document is named {name}: `mianpu list` shows the names")
-        *head, cuts, metadata = rows[0]
-        return Document(
-            *head,
-            cuts=tuple(Cut(**cut) for cut in json.loads(cuts)),
-            metadata=tuple((key, value) for key, value in json.loads(metadata)),
-        )
+        row = rows[0]
+        cuts = tuple(Cut(**cut) for cut in json.loads(row[7]))
+        return Document(*row[:7], cuts=cuts, metadata=tuple((key, value) for key, value in json.loads(row[8])))
 
     def headings(self, name: str) -> list[Heading]:
         """The headings of a document, in order."""
@@ -274,7 +315,18 @@ class Library:
     def all_passages(self, document: str | None = None) -> list[Passage]:
         """Every passage (of one document), in reading order."""
         where, parameters = ("", ()) if document is None else (" WHERE d.name = ?", (document,))
-        return [_passage(row) for row in self.read(f"{_PASSAGE_COLUMNS}{where} ORDER BY d.name, p.start", parameters)]
+        # The text comes once a document (with its first passage): SQLite's substr() would walk it from the start for every passage.
+        rows = self.read(
+            """SELECT p.id, d.name, CASE WHEN row_number() OVER (PARTITION BY d.id ORDER BY p.start) = 1 THEN d.text END,
+            p.start, p."end", p.headings, p.line FROM passages p JOIN documents d ON d.id = p.document_id"""
+            f"{where} ORDER BY d.name, p.start",
+            parameters,
+        )
+        passages, text = [], ""
+        for i, name, first, start, end, headings, line in rows:
+            text = text if first is None else first
+            passages.append(Passage(name, start, end, text[start:end], tuple(json.loads(headings)), line, i))
+        return passages
 
     def pairs(self, ids: Sequence[int]) -> list[QuestionAnswer]:
         """The question-answer pairs with these ids, in this order."""
@@ -310,12 +362,47 @@ class Library:
             return vectors.search(self._current_index(), vector, k, pairs=True)
 
     def vectors_of(self, passage_ids: Sequence[int]) -> vectors.Vectors:
-        """The vectors (n, d) of stored passages, in the order given."""
+        """The vectors (n, d) of stored passages, in the order given. Raises KeyError for a passage that has none."""
         with self._lock:
             index = self._current_index()
-            return np.stack([index.reconstruct(int(i)) for i in passage_ids]) if passage_ids else np.zeros(
-                (0, self.dimension), dtype=np.float32
-            )
+            try:
+                rows = [index.reconstruct(int(i)) for i in passage_ids]
+            except RuntimeError:
+                raise KeyError("a passage has no vector: it was removed, or its embedding is still to be made") from None
+        return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
+
+    def vector_contents(self) -> tuple[vectors.Ids, vectors.Vectors]:
+        """All ids (n,) and vectors (n, d) of the vector file; pairs have ``vectors.PAIR_BASE`` added to their id."""
+        with self._lock:
+            return vectors.contents(self._current_index())
+
+    def passages_between(self, document: str, start: int, end: int) -> list[int]:
+        """Ids of the passages of a document that overlap a span, in reading order."""
+        rows = self.read(
+            'SELECT p.id FROM passages p JOIN documents d ON d.id = p.document_id WHERE d.name = ? AND p.start < ? AND p."end" > ?'
+            " ORDER BY p.start",
+            (document, end, start),
+        )
+        return [int(row[0]) for row in rows]
+
+    def word_weights(self, terms: Sequence[str]) -> dict[str, float]:
+        """Inverse document frequency of index words over the passages: ln((N + 1) / (n + 0.5)), Robertson's form kept positive."""
+        total = self.passage_count()
+        weights: dict[str, float] = {}
+        for part in _parts(list(dict.fromkeys(terms))):
+            marks = ",".join("?" * len(part))
+            counts = dict(self.read(f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})", part))
+            weights.update((term, math.log((total + 1) / (counts.get(term, 0) + 0.5))) for term in part)
+        return weights
+
+    def words_of(self, passage_ids: Sequence[int]) -> dict[int, set[str]]:
+        """The index words of passages, headings included, by passage id; as they were when the passage was stored."""
+        found: dict[int, set[str]] = {}
+        for part in _parts(list(passage_ids)):
+            marks = ",".join("?" * len(part))
+            rows = self.read(f"SELECT rowid, headings || ' ' || body FROM passages_words WHERE rowid IN ({marks})", part)
+            found.update((int(i), set(text.split())) for i, text in rows)
+        return found
 
     def match_words(self, question: str, k: int) -> list[tuple[int, float]]:
         """(passage id, BM25 score) of the ``k`` best full-text matches; larger is better. Headings weigh as much as the body."""
@@ -334,7 +421,7 @@ class Library:
     def _vector_path(self, generation: int) -> Path:
         return self.folder / f"vectors-{generation}.faiss"
 
-    def _current_index(self) -> faiss.IndexIDMap2:
+    def _current_index(self) -> vectors.Index:
         generation = self.generation()
         if self._index is not None and self._index_generation == generation:
             return self._index
@@ -347,24 +434,26 @@ class Library:
         self._index, self._index_generation = index, generation
         return index
 
-    def _rebuild(self, generation: int) -> faiss.IndexIDMap2:
+    def _rebuild(self, generation: int) -> vectors.Index:
         """Build the index from SQLite. The file is written only inside a transaction that still has this generation."""
         rows = self.read(
             "SELECT p.id, e.vector FROM passages p JOIN embeddings e ON e.hash = p.embedding UNION ALL"
-            " SELECT q.id + ?, e.vector FROM pairs q JOIN embeddings e ON e.hash = q.embedding",
+            " SELECT q.id + ?, e.vector FROM pairs q JOIN embeddings e ON e.hash = q.embedding WHERE q.answer_end > q.answer_start",
             (vectors.PAIR_BASE,),
         )
-        values = np.stack([np.frombuffer(v, dtype=np.float32) for _, v in rows]) if rows else np.zeros((0, self.dimension or 1))
-        index = vectors.changed(vectors.empty(self.dimension or 1), [], [int(i) for i, _ in rows], values)
-        if rows:
-            with self.transaction() as connection:
-                if _generation(connection) == generation:
-                    _set_meta(connection, {"vectors_sha256": vectors.write(index, self._vector_path(generation))})
+        width = self.dimension or 1
+        values = np.stack([np.frombuffer(v, np.float32) for _, v in rows]) if rows else np.zeros((0, width), dtype=np.float32)
+        index = vectors.changed(vectors.empty(width), [], [int(i) for i, _ in rows], values)
+        with suppress(LibraryBusy), self.transaction() as connection:  # while another process writes, memory serves as well
+            if rows and _generation(connection) == generation:
+                _set_meta(connection, {"vectors_sha256": vectors.write(index, self._vector_path(generation))})
         return index
 
     def _drop_old_vectors(self, generation: int) -> None:
+        """Unlink the files of earlier generations; a later one may belong to a process that published meanwhile."""
         for path in self.folder.glob("vectors-*"):
-            if path.name != self._vector_path(generation).name:
+            number = path.stem.removeprefix("vectors-")
+            if number.isdigit() and int(number) < generation:
                 path.unlink(missing_ok=True)
 
 
@@ -401,8 +490,8 @@ def _insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: st
     """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector."""
     document, added = parsed.document, []
     document_id = connection.execute(
-        "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings, added_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings,"
+        " added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             document.name, document.source, document.title, document.text, document.raw_hash, document.format, document.encoding,
             pipeline, _json([asdict(cut) for cut in document.cuts]), _json(document.metadata),

@@ -7,22 +7,26 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import faiss
+import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
+faiss: Any = _faiss  # its stubs are made from the C++ side and contradict the Python functions
+Index = Any
+"""A ``faiss.IndexIDMap2`` over ``IndexFlatIP``."""
 PAIR_BASE = 1 << 40
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 
-def empty(dimension: int) -> faiss.IndexIDMap2:
+def empty(dimension: int) -> Index:
     """An exact inner-product index; on unit vectors the inner product is the cosine."""
     return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
 
 
-def changed(index: faiss.IndexIDMap2, remove: Sequence[int], ids: Sequence[int], vectors: Vectors) -> faiss.IndexIDMap2:
+def changed(index: Index, remove: Sequence[int], ids: Sequence[int], vectors: Vectors) -> Index:
     """A copy of the index without the ids in ``remove`` and with ``vectors`` (n, d) under ``ids``; the original stays."""
     copy = faiss.clone_index(index)
     if len(remove):
@@ -32,7 +36,7 @@ def changed(index: faiss.IndexIDMap2, remove: Sequence[int], ids: Sequence[int],
     return copy
 
 
-def search(index: faiss.IndexIDMap2, vector: Vectors, k: int, *, pairs: bool) -> list[tuple[int, float]]:
+def search(index: Index, vector: Vectors, k: int, *, pairs: bool) -> list[tuple[int, float]]:
     """The ``k`` nearest of one kind as (id, cosine), best first; ``vector`` has shape (d,) and unit length."""
     if index.ntotal == 0 or k <= 0:
         return []
@@ -46,7 +50,13 @@ def search(index: faiss.IndexIDMap2, vector: Vectors, k: int, *, pairs: bool) ->
     return [(int(i) - low, float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i >= 0]
 
 
-def write(index: faiss.IndexIDMap2, path: Path) -> str:
+def contents(index: Index) -> tuple[Ids, Vectors]:
+    """All ids (n,) and vectors (n, d) of an index, in its order."""
+    count = int(index.ntotal)
+    return np.array(faiss.vector_to_array(index.id_map), dtype=np.int64), np.asarray(index.index.reconstruct_n(0, count), np.float32)
+
+
+def write(index: Index, path: Path) -> str:
     """Write the index beside its final name, flush it to the disk, move it into place; returns its SHA-256."""
     data = faiss.serialize_index(index).tobytes()
     temporary = path.with_suffix(".tmp")
@@ -63,7 +73,7 @@ def write(index: faiss.IndexIDMap2, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read(path: Path, sha256: str) -> faiss.IndexIDMap2 | None:
+def read(path: Path, sha256: str) -> Index | None:
     """The index in the file, or None when the file is missing or is not the one that was written."""
     try:
         data = path.read_bytes()

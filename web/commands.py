@@ -12,7 +12,7 @@ from pathlib import Path
 from ingest.errors import MianpuError, UsageError
 from ingest.library import Library
 from ingest.progress import TerminalProgress
-from kg.concepts import Concept, Glossary, refresh_mentions
+from kg.concepts import Glossary, refresh_mentions
 from kg.graph import ConceptGraph
 
 
@@ -98,17 +98,17 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _questions(args: argparse.Namespace) -> int:
-    from assistant.questions import question_bank
+    from assistant.questions import question_bank, topic_name
 
     with Library.open(args.library) as library:
-        load_graph(library)
-        bank = question_bank(library, Glossary.load())
-    topics = [topic for topic in bank if args.topic in (None, topic.name)]
-    if args.topic and not topics:
-        raise UsageError(f"no topic is named {args.topic}; the topics are: {', '.join(topic.name for topic in bank)}")
-    value = {topic.name: [asdict(q) for q in topic.questions] for topic in topics}
-    lines = [line for topic in topics for line in (f"# {topic.name}", *(f"  {q.question}" for q in topic.questions))]
-    return _print(args, value, "\n".join(lines) or "no document of the library holds questions")
+        glossary = Glossary.load()
+        refresh_mentions(library, glossary, TerminalProgress())
+        questions = question_bank(library, glossary).of_topic(args.topic or "")
+    topics: dict[str, list[str]] = {}
+    for question in questions:
+        topics.setdefault(topic_name(question.topic), []).append(question.text)
+    lines = [line for topic, texts in topics.items() for line in (f"# {topic}", *(f"  {text}" for text in texts))]
+    return _print(args, [asdict(q) for q in questions], "\n".join(lines) or "no document of the library holds questions")
 
 
 def _remove(args: argparse.Namespace) -> int:
@@ -212,7 +212,7 @@ def _stream(events: object, *, quiet: bool) -> object:
 def _concept(args: argparse.Namespace) -> int:
     with Library.open(args.library) as library:
         graph = load_graph(library)
-        page = graph.page(_key(graph, args.name))
+        page = graph.page(args.name)
     concept = page.concept
     lines = [f"{concept.name}  {concept.en}", concept.definition]
     lines += ["别名: " + "、".join(concept.aliases)] if concept.aliases else []
@@ -235,21 +235,13 @@ def _concept(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     with Library.open(args.library) as library:
         graph = load_graph(library)
-        steps = graph.path(_key(graph, args.a), _key(graph, args.b))
+        steps = graph.path(args.a, args.b)
     lines = []
     for step in steps:
         lines.append(f"{step.a.name} → {step.b.name}")
         lines += [f"  {_place(p.document, p.headings)} 第 {p.line} 行: {_brief(p.text)}" for p in step.passages]
     value = [{"a": s.a.name, "b": s.b.name, "passages": [asdict(p) for p in s.passages]} for s in steps]
     return _print(args, value, "\n".join(lines))
-
-
-def _key(graph: ConceptGraph, name: str) -> str:
-    concept: Concept | None = graph.glossary.lookup(name)
-    if concept is None:
-        near = "、".join(c.name for c in graph.nearest_concepts(name, 5))
-        raise UsageError(f"no concept is named {name}" + (f"; near it: {near}" if near else ""))
-    return concept.key
 
 
 def _place(document: str, headings: Sequence[str]) -> str:
@@ -270,7 +262,22 @@ def _require_words(question: str) -> None:
 
 
 def _interview(args: argparse.Namespace) -> int:
-    raise MianpuError("not wired yet")
+    from assistant.session import InterviewSession, saved_interviews
+    from ingest.embedding import load_embedder
+    from web.terminal import Terminal
+
+    with Library.open(args.library) as library:
+        glossary = Glossary.load()
+        refresh_mentions(library, glossary, TerminalProgress())
+        session = InterviewSession(library, load_embedder(args.embedding_model, TerminalProgress()), glossary)
+        if args.resume:
+            open_ones = [saved.id for saved in saved_interviews(library) if saved.ended_at is None]
+            if not open_ones:
+                raise UsageError("no interview was interrupted: start one with `mianpu interview`")
+            Terminal(session).run(session.resume(open_ones[0]))
+        else:
+            Terminal(session).run(session.begin(args.topic or "", args.count))
+    return 0
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -278,8 +285,12 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _eval(args: argparse.Namespace) -> int:
-    raise MianpuError("not wired yet")
+    from web.measures import evaluate
+
+    return evaluate(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    raise MianpuError("not wired yet")
+    from web.measures import bench
+
+    return bench(args)

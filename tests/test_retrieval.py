@@ -1,0 +1,112 @@
+"""Ranking with vectors, words and concepts that can be worked out by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assistant.retrieval import Candidates, Ranking, covered, normalised, probability, search, select, shipped_ranking
+from ingest.document import Passage
+from ingest.library import Library, passage_hash, question_hash
+from kg.concepts import Glossary
+from kg.graph import ConceptGraph
+from tests.fakes import WordEmbedder
+from tests.small_library import GLOSSARY, parsed
+
+CACHE = "缓存把键和值留下,显存随长度增长。"
+NORM = "归一化让训练稳定。"
+PLACE = "位置信息要写进输入。"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    embedder = WordEmbedder()
+    documents = [
+        parsed("cache.md", [CACHE]),
+        parsed("norm.md", [NORM]),
+        parsed("place.md", [PLACE], [("RoPE 怎样写入位置？", "把查询和键旋转一个角度。")]),
+    ]
+    library = Library.open(tmp_path, create=True)
+    library.use_embedder(embedder.fingerprint, embedder.dimension)
+    for document in documents:
+        texts = [p.embedding_text for p in document.passages]
+        library.put_embeddings([passage_hash(t) for t in texts], embedder.encode_passages(texts))
+        questions = [q.question for q in document.pairs]
+        library.put_embeddings([question_hash(q) for q in questions], embedder.encode_questions(questions))
+    library.publish(documents, "test")
+    return library
+
+
+@pytest.fixture
+def graph(library: Library) -> ConceptGraph:
+    return ConceptGraph.build(library, Glossary.parse(GLOSSARY))
+
+
+def test_the_passage_about_the_question_comes_first(library: Library, graph: ConceptGraph) -> None:
+    result = search("缓存占多少显存", library, WordEmbedder(), graph, k=3)
+    assert result.hits[0].passage.text == CACHE
+    assert result.hits[0].scores["dense"] == 1.0
+    assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+
+
+def test_a_pair_lends_its_question_to_the_passage_that_answers_it(library: Library, graph: ConceptGraph) -> None:
+    result = search("RoPE 怎样写入位置？", library, WordEmbedder(), graph, k=3)
+    best = result.hits[0]
+    assert best.pair is not None and best.pair.answer == "把查询和键旋转一个角度。"
+    assert best.scores["question"] == pytest.approx(1.0, abs=1e-5)
+    assert best.scores["concept"] == 1.0  # RoPE is named, and mentioned there
+
+
+def test_a_question_about_something_else_is_less_answerable(library: Library, graph: ConceptGraph) -> None:
+    known = search("缓存占多少显存", library, WordEmbedder(), graph)
+    other = search("上海明天下雨吗", library, WordEmbedder(), graph)
+    assert known.answerable > other.answerable
+    assert not other.answered
+
+
+def test_an_empty_library_answers_nothing(tmp_path: Path) -> None:
+    with Library.open(tmp_path / "empty", create=True) as library:
+        result = search("缓存", library, WordEmbedder(), ConceptGraph.build(library, Glossary.parse(GLOSSARY)))
+    assert result.hits == () and not result.answered
+
+
+def test_syntax_in_a_question_is_only_text(library: Library, graph: ConceptGraph) -> None:
+    assert search('" OR NEAR( * : ^ 缓存', library, WordEmbedder(), graph).hits
+    assert search("？！", library, WordEmbedder(), graph) is not None
+
+
+def test_scores_are_brought_to_zero_and_one() -> None:
+    column = np.array
+    candidates = Candidates(
+        (1, 2), (Passage("d", 0, 1, "a"), Passage("d", 1, 2, "b")),
+        column([0.9, 0.8]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), column([0.0, 0.0]), {},
+    )  # fmt: skip
+    shares = normalised(candidates)
+    assert shares["dense"].tolist() == [1.0, 0.0]
+    assert shares["bm25"].tolist() == [0.5, 1.0]
+    assert shares["question"].tolist() == pytest.approx([0.5, 0.0])
+
+
+def test_coverage_is_the_share_of_the_rare_words() -> None:
+    assert covered({"kv", "cache", "显存"}, {"kv": 2.0, "显存": 1.0, "moe": 1.0}) == pytest.approx(0.75)
+    assert covered({"kv"}, {}) == 0.0
+
+
+def test_probability_is_the_logistic_of_the_weighted_sum() -> None:
+    ranking = Ranking({}, {"cosine": 2.0}, -1.0, 0.5)
+    assert probability({"cosine": 0.5}, ranking) == 0.5
+    assert probability({"cosine": 1.0}, ranking) == pytest.approx(1 / (1 + np.exp(-1.0)))
+
+
+def test_the_selection_keeps_to_its_budget(library: Library, graph: ConceptGraph) -> None:
+    result = search("缓存 显存 归一化 训练", library, WordEmbedder(), graph)
+    assert 1 <= len(select(result, len, budget=900)) <= 3
+    chosen = select(result, len, budget=len(result.hits[0].passage.embedding_text))
+    assert [hit.passage.id for hit in chosen] == [result.hits[0].passage.id]
+    assert select(result, lambda text: 1000, budget=900) == ()
+
+
+def test_the_shipped_numbers_are_complete() -> None:
+    ranking = shipped_ranking()
+    assert set(ranking.weights) == {"dense", "bm25", "question", "concept"}
+    assert 0 < ranking.threshold < 1

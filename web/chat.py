@@ -1,0 +1,203 @@
+"""The chat view: a question, the answer as it is written, the passages beside it, and earlier chats.
+
+The finished part of a chat lives in the library; the page holds only the chat's number. ``ask`` turns the events of one answer into
+updates of the page, and keeps what was written however the answer ends.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from assistant import answering, history
+from assistant.questions import question_bank
+from ingest.errors import MianpuError
+from web.desk import Desk
+from web.markdown import inline
+from web.render import attributes, button, empty
+from web.texts import Texts
+from web.turns import Turn, advance, passages_html, turn_html
+
+EXAMPLES = 4
+_SECONDS = 0.08  # least time between two updates of a growing answer
+_TITLE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ChatView:
+    """The parts that other views or the start of the page fill."""
+
+    hello: gr.HTML
+    chats: gr.HTML
+
+
+def view(t: Texts, language: str, desk: Desk) -> ChatView:
+    """Build the view."""
+    chat = gr.State(0)
+    with gr.Row(elem_id="chat"):
+        with gr.Column(elem_id="chats"):
+            new = gr.Button(t("chat.new"), variant="secondary", elem_id="new-chat")
+            chats = gr.HTML(chat_list(desk, 0, t), elem_id="chat-list", js_on_load=_BUS)
+        with gr.Column(elem_id="talk"):
+            with gr.Column(elem_id="conversation"):
+                hello = gr.HTML(welcome(desk, t), elem_id="hello", js_on_load=None)
+                past = gr.HTML("", elem_id="past", js_on_load=None)
+                live = gr.HTML("", elem_id="live", js_on_load=_FOLLOW)
+            with gr.Column(elem_id="composer"):
+                with gr.Row(elem_classes="ask-row"):
+                    question = gr.Textbox(
+                        show_label=False, lines=1, max_lines=7, placeholder=t("chat.placeholder"), elem_id="question",
+                        container=False, autofocus=True,
+                    )  # fmt: skip
+                    send = gr.Button(t("chat.send"), variant="primary", elem_id="send")
+                    stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop")
+                gr.HTML(f'<p class="hint">{escape(t("chat.hint"))}</p>', js_on_load=None)
+        with gr.Column(elem_id="side"):
+            sources = gr.HTML(passages_html(None, t), elem_id="sources", js_on_load=None)
+            gr.HTML('<div id="reader"></div>', elem_id="reader-place", js_on_load=None)
+    outputs = [question, chat, hello, past, live, sources, send, stop, chats]
+
+    def ask(text: str, number: int, request: gr.Request) -> Iterator[list[object]]:
+        if not text.strip():
+            yield [gr.skip()] * len(outputs)
+            return
+        session = str(request.session_hash)
+        yield from _answering(desk, t, language, text.strip(), number, session)
+
+    def ask_sent(event: gr.EventData, number: int, request: gr.Request) -> Iterator[list[object]]:
+        yield from ask(str(event._data["value"]), number, request)
+
+    def opened(number: int) -> list[object]:
+        turns = turns_of(desk, number)
+        return [
+            gr.skip(), number, gr.update(visible=not turns, value=welcome(desk, t)) if not turns else gr.update(visible=False),
+            "".join(turn_html(turn, t, language) for turn in turns), "", passages_html(turns[-1] if turns else None, t),
+            gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t),
+        ]  # fmt: skip
+
+    def open_chat(event: gr.EventData, request: gr.Request) -> list[object]:
+        desk.stop_answer(str(request.session_hash))
+        return opened(int(event._data["value"]))
+
+    def new_chat(request: gr.Request) -> list[object]:
+        desk.stop_answer(str(request.session_hash))
+        return opened(0)
+
+    def remove(event: gr.EventData, number: int, request: gr.Request) -> list[object]:
+        gone = int(event._data["value"])
+        history.delete_chat(desk.library, gone)
+        if gone != number:
+            return [*[gr.skip()] * (len(outputs) - 1), chat_list(desk, number, t)]
+        return new_chat(request)
+
+    def rename(event: gr.EventData, number: int) -> str:
+        title = str(event._data["text"]).strip()[: 2 * _TITLE]
+        if title:
+            history.rename_chat(desk.library, int(event._data["value"]), title)
+        return chat_list(desk, number, t)
+
+    def stopped(request: gr.Request) -> None:
+        desk.stop_answer(str(request.session_hash))
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    asked = gr.on([question.submit, send.click], ask, [question, chat], outputs, **quiet)
+    asked_sent = chats.ask(ask_sent, chat, outputs, **quiet)
+    stop.click(stopped, None, None, queue=False, **quiet)
+    new.click(new_chat, None, outputs, cancels=[asked, asked_sent], **quiet)
+    chats.open(open_chat, None, outputs, cancels=[asked, asked_sent], **quiet)
+    chats.remove(remove, chat, outputs, **quiet)
+    chats.rename(rename, chat, chats, **quiet)
+    return ChatView(hello, chats)
+
+
+_BUS = "mianpu.connect('chat', trigger, ['ask', 'open', 'remove', 'rename'])"
+_FOLLOW = "watch('value', () => mianpu.grow(element))"
+
+
+def _answering(desk: Desk, t: Texts, language: str, question: str, number: int, session: str) -> Iterator[list[object]]:
+    """The updates of the page while one question is answered."""
+    skip = gr.skip()
+    earlier = turns_of(desk, number)
+    if not number:
+        number = history.new_chat(desk.library, _title(question))
+    history.add_message(desk.library, number, "user", question)
+    stop = desk.begin_answer(session)
+    turn = Turn(question)
+    past = "".join(turn_html(one, t, language) for one in earlier)
+    shown = [turn_html(turn, t, language), passages_html(None, t)]
+    yield ["", number, gr.update(visible=False), past, *shown, gr.update(visible=False), gr.update(visible=True), chat_list(desk, number, t)]
+    written = 0.0
+    try:
+        for event in answering.answer(question, said(earlier), desk.assistant, stop):
+            before, turn = turn, advance(turn, event)
+            now = time.monotonic()
+            if turn.stage == before.stage == "writing" and now - written < _SECONDS:
+                continue
+            written = now
+            side = passages_html(turn, t) if turn.passages and (turn.passages, turn.sentences) != (before.passages, before.sentences) else skip
+            yield [skip, skip, skip, skip, turn_html(turn, t, language), side, skip, skip, skip]
+    except MianpuError as error:
+        turn = turn.failed(str(error))
+    finally:
+        if turn.running:
+            turn = turn.stopped()
+        history.add_message(desk.library, number, "assistant", turn.text, turn.to_json())
+        desk.end_answer(session, stop)
+    done = [turn_html(turn, t, language), passages_html(turn, t)]
+    yield [skip, skip, skip, skip, *done, gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t)]
+
+
+def turns_of(desk: Desk, number: int) -> list[Turn]:
+    """The turns of a chat, oldest first; [] for a chat that is not there."""
+    turns: list[Turn] = []
+    for message in history.messages(desk.library, number) if number else []:
+        if message.role == "user":
+            turns.append(Turn(message.content, "stopped"))
+        elif turns:
+            turns[-1] = Turn.from_json(turns[-1].question, message.content, message.detail)
+    return turns
+
+
+def said(turns: Sequence[Turn]) -> tuple[answering.Turn, ...]:
+    """The chat so far as the model reads it."""
+    return tuple(
+        answering.Turn(role, text) for turn in turns for role, text in (("user", turn.question), ("assistant", turn.text)) if text
+    )
+
+
+def welcome(desk: Desk, t: Texts) -> str:
+    """What an empty chat shows: what this is, and questions the library can answer."""
+    if not desk.library.passage_count():
+        action = button(t("chat.openlibrary"), kind="primary", data_go="library")
+        return empty(t("chat.nolibrary"), t("chat.nolibrary.text"), action)
+    bank = question_bank(desk.library, desk.graph.glossary)
+    answered = [question.text for question in bank.questions if question.has_reference]
+    short = [text for text in answered if len(text) <= 48] or answered
+    chosen = random.sample(short, min(EXAMPLES, len(short)))
+    buttons = "".join(
+        f'<button type="button"{attributes(data_send="chat:ask", data_value=text)}>{inline(text)}</button>' for text in chosen
+    )
+    examples = f'<p class="quiet">{escape(t("chat.examples"))}</p><div class="examples">{buttons}</div>' if chosen else ""
+    return f'<div class="hello"><h2>{escape(t("chat.hello"))}</h2><p>{escape(t("chat.hello.text"))}</p>{examples}</div>'
+
+
+def chat_list(desk: Desk, current: int, t: Texts) -> str:
+    """The chats, newest first; the open one is marked."""
+    rows = "".join(
+        f"<li{attributes(aria_current='true' if chat.id == current else None)}>"
+        f"{button(chat.title, kind='title', title=chat.title, data_send='chat:open', data_value=chat.id)}"
+        f'<span class="tools">{button(t("chats.rename"), kind="quiet", title=t("chats.rename"), data_act="rename", data_value=chat.id)}'
+        f"{button(t('chats.delete'), kind='quiet', data_send='chat:remove', data_value=chat.id, data_sure=t('chats.sure'))}</span></li>"
+        for chat in history.chats(desk.library)
+    )
+    body = f"<ul>{rows}</ul>" if rows else f'<p class="quiet none">{escape(t("chats.none"))}</p>'
+    toggle = button(t("chats.title"), kind="quiet toggle", data_act="toggle", data_value="chats")
+    return f'{toggle}<p class="when">{escape(t("chats.title"))}</p>{body}'
+
+
+def _title(question: str) -> str:
+    line = " ".join(question.split())
+    return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"

@@ -1,0 +1,154 @@
+"""What the views of one server share: the library with everything derived from it, and the work that goes on in the background."""
+
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+
+from assistant.answering import Assistant
+from ingest.errors import Interrupted, MianpuError
+from ingest.library import Library
+from ingest.pipeline import PIPELINE, IngestSummary, ingest
+from kg.graph import ConceptGraph
+
+UPLOADS = "uploads"  # folder below the library that keeps what was dropped onto the page
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How far reading documents in is; ``total`` 0: unknown. ``error`` is for the reader, ``summary`` is there when all went well."""
+
+    running: bool = False
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    stopped: bool = False
+    error: str = ""
+    summary: IngestSummary | None = None
+
+
+@dataclass(slots=True)
+class Desk:
+    """One per server. ``local`` says that only this computer can reach the page, so paths on its disk may be read in."""
+
+    assistant: Assistant
+    local: bool = True
+    _answering: dict[str, threading.Event] = field(default_factory=dict)
+    _job: JobState = JobState()
+    _job_stop: threading.Event = field(default_factory=threading.Event)
+    _worker: threading.Thread | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def library(self) -> Library:
+        """The library everyone reads."""
+        return self.assistant.library
+
+    @property
+    def graph(self) -> ConceptGraph:
+        """The concept graph of the library as it is now."""
+        return self.assistant.graph
+
+    # --- answers that are being written --------------------------------------------------------------------------
+
+    def begin_answer(self, session: str) -> threading.Event:
+        """The stop signal of a new answer. A session has one answer at a time: an earlier one is stopped."""
+        stop = threading.Event()
+        with self._lock:
+            earlier = self._answering.get(session)
+            self._answering[session] = stop
+        if earlier is not None:
+            earlier.set()
+        return stop
+
+    def stop_answer(self, session: str) -> None:
+        """Stop the session's answer, if one is being written."""
+        with self._lock:
+            stop = self._answering.pop(session, None)
+        if stop is not None:
+            stop.set()
+
+    def end_answer(self, session: str, stop: threading.Event) -> None:
+        """The answer with this stop signal has ended."""
+        with self._lock:
+            if self._answering.get(session) is stop:
+                del self._answering[session]
+
+    # --- reading documents in ------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> JobState:
+        """The state of the last ingest, running or done."""
+        return self._job
+
+    def start_ingest(self, paths: Sequence[Path]) -> bool:
+        """Read paths in, in a thread of its own; False when that is going on already."""
+        with self._lock:
+            if self._job.running:
+                return False
+            self._job = JobState(running=True)
+            self._job_stop = threading.Event()
+        self._worker = threading.Thread(target=self._ingest, args=(tuple(paths),), name="ingest", daemon=True)
+        self._worker.start()
+        return True
+
+    def stop_ingest(self) -> None:
+        """Ask the ingest to stop; what is finished stays."""
+        self._job_stop.set()
+
+    def close(self) -> None:
+        """Stop everything that is going on, and wait for it."""
+        with self._lock:
+            stops = list(self._answering.values())
+        for stop in stops:
+            stop.set()
+        self._job_stop.set()
+        if self._worker is not None:
+            self._worker.join(timeout=30)
+
+    def keep_uploads(self, uploaded: Sequence[Path]) -> Path:
+        """Copy dropped files to where the library keeps them (a file of the same name is replaced); returns that folder."""
+        folder = self.library.folder / UPLOADS
+        folder.mkdir(exist_ok=True)
+        for path in uploaded:
+            shutil.copyfile(path, folder / path.name)
+        return folder
+
+    def remove_document(self, name: str) -> None:
+        """Take a document out of the library, and its copy if it was dropped onto the page. Raises MianpuError."""
+        with self.library.writer():
+            sources = [Path(d.source) for d in self.library.documents() if d.name == name]
+            self.library.publish([], PIPELINE, removed=[name])
+            self.library.forget_unused_embeddings()
+        uploads = (self.library.folder / UPLOADS).resolve()
+        for source in sources:
+            if source.resolve().parent == uploads:
+                source.unlink(missing_ok=True)
+
+    def _ingest(self, paths: Sequence[Path]) -> None:
+        try:
+            embedder = self.assistant.embedder
+            summary = ingest(
+                self.library, paths, lambda: embedder, self._progress, self._job_stop, fingerprint=embedder.fingerprint
+            )
+            self._progress("graph", 0, 0)
+            _ = self.assistant.graph  # built here, so that the next reader does not wait for it
+            self._job = replace(self._job, running=False, summary=summary)
+        except Interrupted:
+            self._job = replace(self._job, running=False, stopped=True)
+        except MianpuError as error:
+            self._job = replace(self._job, running=False, error=str(error))
+        except BaseException as error:
+            # Whatever went wrong must not leave the page waiting for ever.
+            self._job = replace(self._job, running=False, error=f"{type(error).__name__}: {error}")
+            raise
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self._job = replace(self._job, stage=stage, done=done, total=total)
+
+
+def starter_notes() -> Path:
+    """The folder of the notes that come with Mianpu."""
+    return Path(str(files("ingest").joinpath("samples")))

@@ -1,0 +1,126 @@
+"""The library view: which documents are there, what they say, what was cut from them, and adding more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from ingest.errors import MianpuError
+from ingest.library import DocumentInfo
+from ingest.progress import label
+from ingest.reading import READERS
+from web.desk import Desk, JobState, starter_notes
+from web.markdown import inline
+from web.render import attributes, bar, button, empty, notice
+from web.texts import TEXTS, Texts
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryView:
+    """The parts that the page fills. The timer runs while documents are read in; its last tick tells the other views."""
+
+    documents: gr.HTML
+    state: gr.HTML
+    stop: gr.Button
+    timer: gr.Timer
+    removed: gr.events.Dependency
+
+
+def view(t: Texts, desk: Desk) -> LibraryView:
+    """Build the view."""
+    with gr.Row(elem_id="library"):
+        with gr.Column(elem_id="library-list"):
+            documents = gr.HTML(document_list(desk.library.documents(), t), js_on_load=_BUS, elem_id="documents")
+        with gr.Column(elem_id="library-add"):
+            gr.HTML(f'<h3>{escape(t("library.add"))}</h3><p class="quiet">{escape(t("library.add.text"))}</p>')
+            upload = gr.File(
+                show_label=False, file_count="multiple", file_types=sorted(READERS), height=132, elem_id="upload", container=False
+            )
+            path = gr.Textbox(
+                label=t("library.path"), placeholder=t("library.path.hint"), lines=1, max_lines=1, visible=desk.local, elem_id="path"
+            )
+            with gr.Row(elem_classes="buttons"):
+                start = gr.Button(t("library.start"), variant="primary", elem_id="ingest")
+                starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
+                stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
+            state = gr.HTML("", elem_id="job")
+    timer = gr.Timer(0.6, active=False)
+    outputs = [state, stop, timer]
+
+    def begin(paths: Sequence[Path]) -> list[object]:
+        if not desk.start_ingest(paths):
+            return [notice(t("library.busy"), "bad"), gr.update(visible=True), gr.Timer(active=True)]
+        return [job_page(desk.job, t), gr.update(visible=True), gr.Timer(active=True)]
+
+    def start_reading(uploaded: list[str] | None, typed: str) -> list[object]:
+        paths = [Path(typed.strip()).expanduser()] if desk.local and typed.strip() else []
+        if paths and not paths[0].exists():
+            return [notice(t("library.missing", path=paths[0]), "bad"), gr.update(), gr.update(), gr.update()]
+        try:
+            paths += [desk.keep_uploads([Path(name) for name in uploaded])] if uploaded else []
+        except OSError as error:
+            return [notice(t("library.copyfailed", reason=error), "bad"), gr.update(), gr.update(), gr.update()]
+        if not paths:
+            return [notice(t("library.nothing"), "bad"), gr.update(), gr.update(), gr.update()]
+        return [*begin(paths), None]
+
+    def remove(event: gr.EventData) -> tuple[str, str]:
+        try:
+            desk.remove_document(str(event._data["value"]))
+        except MianpuError as error:
+            return document_list(desk.library.documents(), t), notice(str(error), "bad")
+        return document_list(desk.library.documents(), t), notice(t("library.removed", name=event._data["value"]), "good")
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    start.click(start_reading, [upload, path], [*outputs, upload], **quiet)
+    starter.click(lambda: begin([starter_notes()]), None, outputs, **quiet)
+    stop.click(desk.stop_ingest, None, None, **quiet)
+    removed = documents.remove(remove, None, [documents, state], **quiet)
+    return LibraryView(documents, state, stop, timer, removed)
+
+
+_BUS = "mianpu.connect('library', trigger, ['remove'])"
+
+
+def document_list(documents: Sequence[DocumentInfo], t: Texts) -> str:
+    """The documents as a list; each opens, each can be taken out."""
+    if not documents:
+        return empty(t("library.none"), t("library.none.text"))
+    rows = "".join(
+        f'<li><button type="button" class="row"{attributes(data_open=d.name)}><b>{inline(d.title or d.name)}</b>'
+        f'<span class="trail">{escape(d.name)}</span>'
+        f'<span class="facts">{escape(t("library.facts", passages=d.passages, pairs=d.pairs, n=f"{d.characters:,}"))}</span></button>'
+        f"{button(t('delete'), kind='quiet remove', data_send='library:remove', data_value=d.name, data_sure=t('delete.sure'))}</li>"
+        for d in documents
+    )
+    total = t(
+        "library.total", documents=len(documents), passages=sum(d.passages for d in documents), pairs=sum(d.pairs for d in documents)
+    )
+    return f'<header class="list-head"><h2>{escape(t("library.title"))}</h2><p>{escape(total)}</p></header><ul class="rows">{rows}</ul>'
+
+
+def job_page(job: JobState, t: Texts) -> str:
+    """How far reading documents in is, or how it ended."""
+    if job.running:
+        name, _ = label(job.stage)
+        stage = t(f"stage.{name}") if f"stage.{name}" in TEXTS else name or t("stage.start")
+        count = f" {job.done}/{job.total}" if job.total else ""
+        return bar(job.done / job.total if job.total else -1, f"{stage}{count}")
+    if job.error:
+        return notice(job.error, "bad")
+    if job.stopped:
+        return notice(t("library.stopped"))
+    if job.summary is None:
+        return ""
+    s = job.summary
+    counts = {
+        "added": s.added, "updated": s.updated, "renamed": s.renamed, "removedcount": s.removed, "unchanged": s.unchanged,
+    }  # fmt: skip
+    told = [t(f"library.{name}", n=len(names)) for name, names in counts.items() if names]
+    if not told:
+        return notice(t("library.empty"), "bad")
+    failed = "".join(f"<li><b>{escape(str(path))}</b> {escape(reason)}</li>" for path, reason in s.failed)
+    failures = f'<p class="notice bad">{escape(t("library.failed", n=len(s.failed)))}</p><ul class="failed">{failed}</ul>' if failed else ""
+    return notice(t("comma").join(told), "good") + failures

@@ -1,0 +1,105 @@
+"""`mianpu eval` and `mianpu bench`: the figures behind every claim in the README."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from assistant.evaluation import report, retrieve
+from assistant.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
+from ingest.document import content_hash
+from ingest.embedding import SentenceEmbedder, load_embedder
+from ingest.errors import MianpuError, UsageError
+from ingest.library import Library
+from ingest.model_files import cache_folder, chat_model_path
+from ingest.pipeline import ingest
+from ingest.progress import TerminalProgress
+from kg.concepts import Glossary
+from kg.graph import ConceptGraph
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure retrieval on a labelled file; with ``--answers`` answers, with ``--grading`` marking."""
+    progress = TerminalProgress()
+    if args.grading:
+        from assistant.grading_evaluation import evaluate_grading
+
+        return _print(args, evaluate_grading(args.file, load_embedder(args.embedding_model, progress)))
+    questions = read_questions(args.file)[: args.limit]
+    embedder = load_embedder(args.embedding_model, progress)
+    with _library_of(args, questions, embedder) as library:
+        graph = ConceptGraph.build(library, Glossary.load())
+        finder = SpanFinder({d.name: library.document(d.name).text for d in library.documents()})
+        missing = sorted({gold.document for q in questions for gold in q.gold} - {d.name for d in library.documents()})
+        if missing:
+            raise UsageError(f"the labels speak of {missing[0]}, which the library does not hold: name its folder with --documents")
+        value = report(retrieve(questions, library, embedder, graph, progress), finder)
+        if args.answers:
+            from assistant.answer_evaluation import measure_answers
+            from assistant.llama import LlamaChat
+
+            chat = LlamaChat(chat_model_path(args.chat_model, progress))
+            try:
+                value["answers"] = measure_answers(questions, library, embedder, graph, chat, progress)
+            finally:
+                chat.close()
+    return _print(args, value)
+
+
+@contextmanager
+def _library_of(
+    args: argparse.Namespace, questions: list[LabelledQuestion], embedder: SentenceEmbedder
+) -> Iterator[Library]:
+    """The library that is measured: the one named, or one kept in the cache for ``--documents`` or for a SQuAD file's contexts."""
+    squad = args.file.suffix == ".json"
+    if args.documents is None and not squad:
+        with Library.open(args.library) as library:
+            yield library
+        return
+    if args.documents is not None and not args.documents.exists():
+        raise UsageError(f"{args.documents} does not exist: name the folder of the documents the labels speak of")
+    source = args.file if squad else args.documents
+    folder = cache_folder() / "eval" / content_hash(str(source.resolve()))[:16]
+    with tempfile.TemporaryDirectory() as temporary, Library.open(folder, create=True) as library:
+        documents = args.documents
+        if squad:
+            documents = Path(temporary)
+            wanted = {gold.document for question in questions for gold in question.gold}
+            for name, context in squad_documents(args.file).items():
+                if name in wanted or args.limit is None:
+                    (documents / name).write_text(context, encoding="utf-8")
+        summary = ingest(library, [documents], lambda: embedder, TerminalProgress())
+        if summary.failed:
+            raise MianpuError(f"{summary.failed[0][0]} could not be ingested: {summary.failed[0][1]}")
+        yield library
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Measure speed; see assistant/benchmark.py for what each figure means."""
+    from assistant.benchmark import measure
+    from web.commands import starter_notes
+
+    progress = TerminalProgress()
+    documents = args.documents or starter_notes()
+    if not documents.exists():
+        raise UsageError(f"{documents} does not exist: name a folder of documents")
+    return _print(args, measure(documents, args.embedding_model, args.chat_model, progress))
+
+
+def _print(args: argparse.Namespace, value: Mapping[str, object]) -> int:
+    print(json.dumps(value, ensure_ascii=False, indent=2) if args.json else "\n".join(_lines(value)))
+    return 0
+
+
+def _lines(value: Mapping[str, object], indent: str = "") -> Iterator[str]:
+    """A nested report as indented lines; a row of figures goes on one line."""
+    for name, item in value.items():
+        if isinstance(item, Mapping) and any(isinstance(inner, Mapping) for inner in item.values()):
+            yield f"{indent}{name}"
+            yield from _lines(item, indent + "  ")
+        elif isinstance(item, Mapping):
+            yield f"{indent}{name:12s} " + "  ".join(f"{key} {figure}" for key, figure in item.items())
+        else:
+            yield f"{indent}{name:12s} {item}"

@@ -1,0 +1,324 @@
+// What the page does by itself: formulas, opening documents, walking between the views, small keyboard and input-method care.
+// Everything that comes from the server as HTML was escaped there; nothing here builds HTML from text.
+(() => {
+  "use strict";
+  const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
+  const settings = document.querySelector("meta[name=mianpu]").dataset;
+  const $ = (selector, from = document) => from.querySelector(selector);
+  const buses = {};
+
+  // --- formulas: KaTeX is part of Gradio's own files; without it the TeX source stays readable --------------------
+  let katex = null;
+  const sheet = new CSSStyleSheet();
+  const waiting = new Set();
+  if (settings.katex) {
+    Promise.all([import(settings.katex), fetch(settings.katexStyle).then((response) => response.text())])
+      .then(([module, style]) => {
+        // Fonts are declared by the page's own <link>; a sheet inside a shadow root may not declare any.
+        sheet.replaceSync(style.replace(/@font-face\s*\{[^}]*\}/g, "") + ":host{display:inline} :host([display]){display:block;overflow-x:auto;overflow-y:hidden} .katex-display{margin:.4em 0}");
+        katex = module.default;
+        waiting.forEach((element) => element.draw());
+        waiting.clear();
+      })
+      .catch(() => {});
+  }
+
+  class Tex extends HTMLElement {
+    connectedCallback() {
+      if (!this.watcher) {
+        this.watcher = new MutationObserver(() => this.draw());
+        this.watcher.observe(this, { childList: true, characterData: true, subtree: true });
+      }
+      this.draw();
+    }
+
+    draw() {
+      if (!katex) {
+        waiting.add(this);
+        return;
+      }
+      const root = this.shadowRoot || this.attachShadow({ mode: "open" });
+      root.adoptedStyleSheets = [sheet];
+      if (this.drawn === this.textContent) return;
+      this.drawn = this.textContent;
+      const place = document.createElement("span");
+      katex.render(this.drawn, place, { displayMode: this.hasAttribute("display"), throwOnError: false, strict: "ignore", maxSize: 20, maxExpand: 200 });
+      root.replaceChildren(place);
+    }
+  }
+  customElements.define("m-tex", Tex);
+
+  // --- small helpers ----------------------------------------------------------------------------------------------
+  async function fragment(what, parameters) {
+    const response = await fetch(`/mianpu/${language}/${what}?${new URLSearchParams(parameters)}`);
+    return response.text();
+  }
+
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  function reveal(element, block = "center") {
+    element.scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
+  }
+
+  function isVisible(element) {
+    return Boolean(element && element.offsetParent !== null);
+  }
+
+  // --- the reader: a document with a span marked, beside the chat or in a dialog elsewhere ------------------------
+  let openedFrom = null;
+  async function openDocument(name, start, end, from) {
+    const html = await fragment("document", { name, start: start ?? "", end: end ?? "" });
+    const docked = $("#reader");
+    openedFrom = from;
+    let place;
+    if (isVisible($("#side")) && docked) {
+      $("#side").classList.add("reading");
+      place = docked;
+    } else {
+      place = $("#reader-dialog .reader-body");
+      if (!$("#reader-dialog").open) $("#reader-dialog").showModal();
+    }
+    place.innerHTML = html;
+    const mark = $("mark", place);
+    place.scrollTop = 0;
+    const target = mark || $("h1, h2, p", place);
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      if (place === docked && matchMedia("(max-width: 860px)").matches) reveal(place, "start");
+      if (!mark) return;
+      const box = place.querySelector(".reader-text") || place;
+      box.scrollTop += target.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
+      if (target.getBoundingClientRect().bottom > innerHeight || target.getBoundingClientRect().top < 0) reveal(target);
+    }));
+    const close = $("[data-act=close-reader]", place);
+    if (close) close.focus({ preventScroll: true });
+  }
+
+  function closeReader() {
+    const dialog = $("#reader-dialog");
+    if (dialog.open) dialog.close();
+    if ($("#side")) $("#side").classList.remove("reading");
+    if (openedFrom && openedFrom.isConnected) {
+      openedFrom.focus({ preventScroll: true });
+      if (matchMedia("(max-width: 860px)").matches) reveal(openedFrom);
+    }
+    openedFrom = null;
+  }
+
+  // --- views ------------------------------------------------------------------------------------------------------
+  const views = ["chat", "interview", "concepts", "library", "progress"];
+  function show(view) {
+    const button = document.getElementById(`view-${view}-button`);
+    if (button && button.getAttribute("aria-selected") !== "true") button.click();
+  }
+
+  function remember(hash) {
+    if (location.hash !== hash) history.pushState(null, "", hash);
+  }
+
+  function follow() {
+    const [view, ...rest] = location.hash.slice(1).split("/");
+    if (!views.includes(view)) return;
+    show(view);
+    if (view === "concepts" && rest.length) mianpu.openConcept(decodeURIComponent(rest.join("/")), false);
+  }
+
+  // --- the concept view -------------------------------------------------------------------------------------------
+  let conceptKey = null;
+  async function openConcept(key, push = true) {
+    show("concepts");
+    const place = $("#concept-page");
+    if (!place) return;
+    if (push) remember(`#concepts/${encodeURIComponent(key)}`);
+    if (key === conceptKey) return;
+    conceptKey = key;
+    const [html, map] = await Promise.all([
+      fragment("concept", { key }),
+      fetch(`/mianpu/${language}/map?${new URLSearchParams({ key })}`).then((response) => (response.ok ? response.json() : null)),
+    ]);
+    if (key !== conceptKey) return;
+    // The map stays in place while its surroundings change, so that its nodes can move to where they belong now.
+    const drawing = $("#concept-map") || Object.assign(document.createElement("div"), { id: "concept-map" });
+    place.innerHTML = html;
+    $(".map-place", place)?.append(drawing);
+    if (map && mianpu.drawMap) mianpu.drawMap(drawing, map);
+    document.querySelectorAll("#concept-index [data-key]").forEach((item) => {
+      item.setAttribute("aria-current", item.dataset.key === key ? "true" : "false");
+    });
+    const current = $("#concept-index [aria-current=true]");
+    if (current) {
+      current.closest("details")?.setAttribute("open", "");
+      const list = $("#concept-index .areas");
+      if (list && list.scrollHeight > list.clientHeight) {
+        const offset = current.getBoundingClientRect().top - list.getBoundingClientRect().top;
+        if (offset < 0 || offset > list.clientHeight - 30) list.scrollTop += offset - list.clientHeight / 2;
+      }
+    }
+    if (matchMedia("(max-width: 860px)").matches && push) reveal(place, "start");
+  }
+
+  function filterConcepts(text) {
+    const wanted = text.normalize("NFKC").toLowerCase().trim();
+    document.querySelectorAll("#concept-index details").forEach((area) => {
+      let left = 0;
+      area.querySelectorAll("li").forEach((item) => {
+        const fits = !wanted || item.dataset.names.includes(wanted);
+        item.hidden = !fits;
+        left += fits ? 1 : 0;
+      });
+      area.hidden = left === 0;
+      if (wanted) area.open = true;
+    });
+    const none = $("#concept-index .none");
+    if (none) none.hidden = Boolean($("#concept-index details:not([hidden])"));
+  }
+
+  async function findPath(form) {
+    const place = $(".path-result", form.parentElement);
+    const data = new FormData(form);
+    place.innerHTML = await fragment("path", { a: data.get("a"), b: data.get("b") });
+  }
+
+  // --- one listener for every click -------------------------------------------------------------------------------
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("[data-open],[data-go],[data-act],[data-send]");
+    if (!target) return;
+    if (target.dataset.open !== undefined) {
+      event.preventDefault();
+      openDocument(target.dataset.open, target.dataset.start, target.dataset.end, target);
+    } else if (target.dataset.go) {
+      event.preventDefault();
+      go(target.dataset.go, target.dataset);
+    } else if (target.dataset.send) {
+      event.preventDefault();
+      const [bus, name] = target.dataset.send.split(":");
+      if (target.dataset.sure && !target.classList.contains("sure")) {
+        const before = target.textContent;
+        target.textContent = target.dataset.sure;
+        target.classList.add("sure");
+        setTimeout(() => {
+          target.textContent = before;
+          target.classList.remove("sure");
+        }, 3000);
+        return;
+      }
+      send(bus, name, { value: target.dataset.value || "" });
+    } else {
+      act(target.dataset.act, target, event);
+    }
+  });
+
+  function go(where, data) {
+    if ($("#reader-dialog").open) $("#reader-dialog").close();
+    if (where === "concept") openConcept(data.key);
+    else if (where === "ask") {
+      show("chat");
+      remember("#chat");
+      send("chat", "ask", { value: data.value });
+    } else if (where === "practise") {
+      show("interview");
+      remember("#interview");
+      send("interview", "practise", { value: data.value });
+    } else {
+      show(where);
+      remember(`#${where}`);
+    }
+  }
+
+  function send(bus, name, payload) {
+    const trigger = buses[bus];
+    if (trigger) trigger(name, payload);
+  }
+
+  function act(what, target, event) {
+    if (what === "close-reader") closeReader();
+    else if (what === "language") {
+      event.preventDefault();
+      document.cookie = `mianpu_language=${target.dataset.value}; path=/; max-age=31536000; samesite=strict`;
+      location.reload();
+    } else if (what === "toggle") document.getElementById(target.dataset.value)?.classList.toggle("open");
+    else if (what === "rename") rename(target);
+  }
+
+  function rename(button) {
+    const row = button.closest("li");
+    const title = $(".title", row);
+    if (!title || $("input", row)) return;
+    const box = document.createElement("input");
+    box.value = title.textContent;
+    box.setAttribute("aria-label", button.title);
+    title.replaceWith(box);
+    box.focus();
+    box.select();
+    const done = (keep) => {
+      if (!box.isConnected) return;
+      const text = box.value.trim();
+      box.replaceWith(title);
+      if (keep && text && text !== title.textContent) send("chat", "rename", { value: button.dataset.value, text });
+    };
+    box.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Enter") done(true);
+      if (event.key === "Escape") done(false);
+      event.stopPropagation();
+    });
+    box.addEventListener("blur", () => done(true));
+  }
+
+  // Enter that confirms an input method's candidate is not the Enter that sends.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.isComposing || event.keyCode === 229)) event.stopPropagation();
+    if (event.key === "Escape" && $("#side.reading")) closeReader();
+  }, true);
+
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("#concept-search")) filterConcepts(event.target.value);
+  });
+
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("form.path")) {
+      event.preventDefault();
+      findPath(event.target);
+    }
+  });
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("#concept-index select")) openConcept(event.target.value);
+  });
+
+  // --- connecting to Gradio ---------------------------------------------------------------------------------------
+  const mianpu = (window.mianpu = {
+    language,
+    openConcept,
+    connect(name, trigger) { // the names of the events a view listens to follow, for Gradio to find
+      buses[name] = trigger;
+      if (name === "ready") {
+        document.documentElement.classList.add("ready");
+        document.querySelectorAll("[role=tab][id^=view-]").forEach((tab) => {
+          tab.addEventListener("click", (event) => {
+            if (event.isTrusted) remember(`#${tab.id.slice(5, -7)}`);
+          });
+        });
+        follow();
+      }
+    },
+    // A new turn is brought into view; while it grows, only a reader who is at its end is carried along.
+    grow(element) {
+      const box = element.closest("#conversation");
+      if (!box) return;
+      const scrolls = getComputedStyle(box).overflowY !== "visible" && box.scrollHeight > box.clientHeight + 4;
+      const stage = $(".turn", element)?.dataset.stage;
+      const fresh = stage === "searching" && element.dataset.stage !== "searching";
+      element.dataset.stage = stage || "";
+      if (scrolls && (fresh || box.scrollHeight - box.scrollTop - box.clientHeight < 180)) box.scrollTop = box.scrollHeight;
+      else if (fresh && !scrolls) reveal(element, "start");
+    },
+  });
+  addEventListener("popstate", follow);
+
+  const dialog = document.createElement("dialog");
+  dialog.id = "reader-dialog";
+  dialog.append(Object.assign(document.createElement("div"), { className: "reader-body" }));
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) closeReader();
+  });
+  addEventListener("DOMContentLoaded", () => document.body.append(dialog));
+})();

@@ -1,0 +1,96 @@
+"""A mock interview in the terminal, over the same session as the page's."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+from assistant.grading import Grade
+from assistant.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
+from assistant.questions import topic_name
+from assistant.session import InterviewSession
+
+HELP = "写下回答，空行结束 (blank line to send)。/skip 跳过，/show 看参考答案，/end 结束并看报告。"
+
+
+class Terminal:
+    """Asks on ``out``, reads lines from ``source`` until the interview is finished or the input ends."""
+
+    def __init__(self, session: InterviewSession, source: TextIO = sys.stdin, out: TextIO = sys.stdout) -> None:
+        self._session = session
+        self._source = source
+        self._out = out
+
+    def run(self, effects: tuple[Effect, ...]) -> None:
+        """Carry the interview through from its first effects. When the input ends early it stays saved and can be resumed."""
+        self._say(HELP)
+        self._show(effects)
+        while self._session.state.phase is not Phase.FINISHED:
+            if self._session.state.phase is Phase.GRADED:
+                self._show(self._session.next())
+                continue
+            text = self._read()
+            if text is None:
+                self._say("已保存，用 mianpu interview --resume 继续。(Saved; go on with --resume.)")
+                return
+            self._show(self._act(text))
+
+    def _act(self, text: str) -> tuple[Effect, ...]:
+        commands: dict[str, Callable[[], tuple[Effect, ...]]] = {
+            "/skip": self._session.skip,
+            "/show": self._session.reveal,
+            "/end": self._session.end,
+        }
+        if text in commands:
+            return commands[text]()
+        if not text:
+            self._say(HELP)
+            return ()
+        return self._session.answer(text)
+
+    def _read(self) -> str | None:
+        """The lines up to an empty one, or a command; None at the end of the input."""
+        lines: list[str] = []
+        for line in self._source:
+            line = line.rstrip("\n")
+            if not line.strip() or (not lines and line.startswith("/")):
+                return "\n".join([*lines, line]).strip()
+            lines.append(line)
+        return "\n".join(lines).strip() or None
+
+    def _show(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            if isinstance(effect, AskQuestion):
+                self._say(f"\n[{effect.number}/{effect.total}] {topic_name(effect.question.topic)}\n{effect.question.text}")
+            elif isinstance(effect, ShowGrade):
+                self._say("\n".join(_marks(effect.grade, self._session.state.outcomes[-1].answer)))
+            elif isinstance(effect, ShowReference):
+                pair = self._session.reference(effect.question.key)
+                if pair is not None:
+                    self._say(f"参考答案 ({pair.document}):\n{pair.answer}")
+            elif isinstance(effect, Finished):
+                self._say("\n".join(_report(effect.report)))
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+
+def _marks(grade: Grade | None, answer: str) -> Iterator[str]:
+    if grade is None:
+        yield "这道题在资料里没有参考答案，已记下你的回答，没有评分。"
+        return
+    yield f"\n得分 {grade.score:.0f}"
+    for marked in grade.points:
+        words = "、".join(answer[start:end] for start, end in marked.matched[:4])
+        yield f"  {'✓' if marked.hit else '✗'} {marked.point.text}" + (f"  ← {words}" if words and marked.hit else "")
+    yield from grade.remarks
+
+
+def _report(report: Report) -> Iterator[str]:
+    average = "没有评分" if report.average is None else f"平均 {report.average:.0f} 分"
+    yield f"\n结束：{len(report.outcomes)}/{report.total} 题，{average}"
+    for outcome in report.outcomes:
+        score = "—" if outcome.score is None else f"{outcome.score:.0f}"
+        yield f"  {score:>3}  {outcome.question.text}"
+        yield from (f"       漏了：{point}" for point in outcome.missed)
+    if report.review_next:
+        yield "接下来复习：" + "；".join(question.text for question in report.review_next)
