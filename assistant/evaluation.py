@@ -6,7 +6,7 @@ how well the chance of an answer tells answerable questions from the others.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, median
 
 from assistant.labels import LabelledQuestion, SpanFinder
@@ -30,6 +30,7 @@ class RankedQuestion:
     chance: float
     answered: bool
     seconds: float
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 def retrieve(
@@ -51,7 +52,7 @@ def retrieve(
         dense = library.passages([i for i, _ in library.nearest_passages(vector, k)])
         bm25 = library.passages([i for i, _ in library.match_words(question.question, k)])
         ranked = {"fused": [hit.passage for hit in result.hits], "bm25": bm25, "dense": dense}
-        out.append(RankedQuestion(question, ranked, result.answerable, result.answered, seconds))
+        out.append(RankedQuestion(question, ranked, result.answerable, result.answered, seconds, result.features))
         progress("questions", number, len(questions))
     return out
 

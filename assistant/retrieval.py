@@ -6,8 +6,9 @@ concepts named in the question. Each is brought to 0..1 within the question's ow
 """
 
 import math
+import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ from kg.graph import ConceptGraph
 
 SOURCES = ("dense", "bm25", "question", "concept")
 CANDIDATES = 60
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def shipped_ranking() -> Ranking:
 class Candidates:
     """The candidate passages of one question with the raw score of every source (aligned with ``ids``; 0 where it has none).
 
-    ``cosines`` are raw cosines; ``coverage`` is the share, by inverse document frequency, of the question's words in the passage.
+    ``named`` has, for each concept the question names, the passages that mention it; ``strangers`` the Latin words of a Chinese
+    question that stand nowhere in the library (empty for an English question: its words need not stand there).
     """
 
     ids: tuple[int, ...]
@@ -81,8 +84,11 @@ class Candidates:
     bm25: Vectors
     question: Vectors
     concept: Vectors
-    coverage: Vectors
     pairs: Mapping[int, QuestionAnswer]
+    named: Mapping[str, frozenset[int]]
+    strangers: tuple[str, ...]
+    english: bool
+    library_size: int
 
 
 def search(
@@ -99,7 +105,7 @@ def search(
     candidates = gather(question, vector, library, graph)
     shares = normalised(candidates)
     total = sum((ranking.weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
-    order = np.argsort(-total, kind="stable")
+    order = [int(i) for i in np.argsort(-total, kind="stable")]
     hits = tuple(
         Hit(
             candidates.passages[i],
@@ -111,7 +117,7 @@ def search(
         for i in order[:k]
     )
     features = answerable_features(candidates, order)
-    chance = probability(features, ranking)
+    chance = probability(features, ranking) if hits else 0.0
     nearest = tuple(graph.nearest_concepts(question, 6))
     return SearchResult(question, hits, chance, bool(hits) and chance >= ranking.threshold, nearest, features)
 
@@ -121,26 +127,23 @@ def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph
     dense = dict(library.nearest_passages(vector, CANDIDATES))
     lexical = dict(library.match_words(question, CANDIDATES))
     asked, pairs = _from_questions(library, vector)
-    named = _from_concepts(question, library, graph)
+    named = {m.concept: frozenset(graph.passages_of(m.concept)) for m in graph.glossary.find(question)}
+    size = library.passage_count()
+    mentioned = _share_of_concepts(named, size)
     # A passage that only mentions a concept is no candidate: it must be near by vector, words or a question as well.
-    ids = tuple(dict.fromkeys([*dense, *lexical, *asked]))
-    passages = library.passages(ids)
+    passages = library.passages(list(dict.fromkeys([*dense, *lexical, *asked])))
     ids = tuple(p.id for p in passages)
     cosines = library.vectors_of(ids) @ vector if ids else np.zeros(0, dtype=np.float32)
-    idf = library.word_weights(words(question))
+    english = not _CHINESE.search(question)
+    latin = [] if english else [word for word in words(question) if word.isascii() and len(word) > 1]
+    strangers = tuple(word for word, count in library.word_counts(latin).items() if not count)
 
     def column(scores: Mapping[int, float]) -> Vectors:
         return np.array([scores.get(i, 0.0) for i in ids], dtype=np.float32)
 
-    present = library.words_of(ids)
-    coverage = np.array([covered(present[i], idf) for i in ids], dtype=np.float32)
-    return Candidates(ids, tuple(passages), cosines, column(lexical), column(asked), column(named), coverage, pairs)
-
-
-def covered(present: Set[str], idf: Mapping[str, float]) -> float:
-    """The share of the question's words (word -> inverse document frequency) that are present in a passage."""
-    mass = sum(idf.values())
-    return sum(weight for word, weight in idf.items() if word in present) / mass if mass else 0.0
+    return Candidates(
+        ids, tuple(passages), cosines, column(lexical), column(asked), column(mentioned), pairs, named, strangers, english, size
+    )
 
 
 def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float], dict[int, QuestionAnswer]]:
@@ -156,16 +159,13 @@ def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float]
     return scores, best
 
 
-def _from_concepts(question: str, library: Library, graph: ConceptGraph) -> dict[int, float]:
+def _share_of_concepts(named: Mapping[str, frozenset[int]], size: int) -> dict[int, float]:
     """For each passage, the share of the named concepts it mentions; a concept counts by how rare it is in the library."""
-    named = {mention.concept for mention in graph.glossary.find(question)}
-    total = max(1, library.passage_count())
-    found = {key: graph.passages_of(key) for key in named}
-    weights = {key: math.log(1 + total / len(ids)) for key, ids in found.items() if ids}
+    weights = {key: math.log(1 + size / len(ids)) for key, ids in named.items() if ids}
     mass = sum(weights.values())
     scores: dict[int, float] = {}
     for key, weight in weights.items():
-        for passage_id in found[key]:
+        for passage_id in named[key]:
             scores[passage_id] = scores.get(passage_id, 0.0) + weight / mass
     return scores
 
@@ -192,18 +192,26 @@ def _spread(values: Vectors) -> Vectors:
     return (values - low) / (high - low) if high > low else np.ones_like(values)
 
 
-def answerable_features(candidates: Candidates, order: Sequence[int] | Vectors) -> dict[str, float]:
-    """What tells an answerable question from another; all roughly 0..1, all growing with the chance of an answer."""
-    if not len(candidates.ids):
-        return {"cosine": 0.0, "lead": 0.0, "coverage": 0.0, "question": 0.0}
-    top = [int(i) for i in order[:3]]
+def answerable_features(candidates: Candidates, order: Sequence[int]) -> dict[str, float]:
+    """What tells an answerable question from another. The strongest sign of a missing answer is a concept the question names
+    and the library (or the best five passages) does not mention; ``order`` holds the candidates best first.
+    """
+    if not candidates.ids:
+        return {}
     cosines = np.sort(candidates.cosines)[::-1]
+    best = {candidates.ids[i] for i in order[:5]}
+    weights = {key: math.log(1 + candidates.library_size / max(1, len(ids))) for key, ids in candidates.named.items()}
+    covered = sum(weight for key, weight in weights.items() if candidates.named[key] & best)
     return {
-        "cosine": float((cosines[0] - 0.75) / 0.20),
+        "cosine": float((cosines[0] - 0.80) / 0.10),
         # how far the best stands above the field: an answer is near one passage, small talk is equally far from all
         "lead": float((cosines[0] - np.median(cosines)) / 0.10),
-        "coverage": float(max(candidates.coverage[i] for i in top)),
         "question": float(max(0.0, (candidates.question.max() - 0.86) / 0.14)),
+        "names_concepts": float(bool(weights)),
+        "concepts_covered": covered / sum(weights.values()) if weights else 0.5,
+        "concepts_absent": float(sum(not ids for ids in candidates.named.values())),
+        "words_absent": float(len(candidates.strangers)),
+        "english": float(candidates.english),
     }
 
 

@@ -16,6 +16,7 @@ from assistant.grading import grade, key_points
 from assistant.interview import Effect, Event, GradeAnswer, Graded, InterviewState, Phase, RecordReview
 from assistant.questions import pair_of, question_bank
 from ingest.document import QuestionAnswer
+from ingest.embedding import Embedder
 from ingest.errors import MianpuError, UsageError
 from ingest.library import Library
 from kg.concepts import Glossary

@@ -1,4 +1,4 @@
-"""What must hold in every library at every moment, also after a kill; ``mianpu doctor`` and the kill test ask the same questions."""
+"""What must hold in every library at every moment, also after a kill: ``mianpu doctor`` and the kill test ask the same."""
 
 import sqlite3
 
@@ -77,7 +77,8 @@ def _vector_problems(library: Library) -> list[str]:
     for q in library.all_pairs():
         if q.answer:
             keys[q.id + vectors.PAIR_BASE] = (question_hash(q.question), f"pair {q.id} of {q.document}")
-    stored = dict(library.read('SELECT id, embedding FROM passages UNION ALL SELECT id + ?, embedding FROM pairs', (vectors.PAIR_BASE,)))
+    rows = "SELECT id, embedding FROM passages UNION ALL SELECT id + ?, embedding FROM pairs"
+    stored = dict(library.read(rows, (vectors.PAIR_BASE,)))
     found = [f"{what}: its embedding belongs to another text" for i, (key, what) in keys.items() if stored[i] != key]
     known = library.known_embeddings([key for key, _ in keys.values()])
     missing = [what for key, what in keys.values() if key not in known]

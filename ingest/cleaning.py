@@ -23,7 +23,8 @@ _FENCE = re.compile(r"^\s*(?:>\s*)*(`{3,}|~{3,})")
 _RULE_LINE = re.compile(r"^[\s\-*_=~—–─━.·•。…＊#]+$")
 _SETEXT = re.compile(r"^(?:=+|-+)\s*$")
 _CONTENTS_TITLE = re.compile(
-    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录.{0,6}|(?:table of )?contents|toc|导航|大纲|本文大纲)[*_】\]]*\s*[:：。]?\s*$", re.I
+    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录.{0,6}|(?:table of )?contents|toc|导航|大纲|本文大纲)[*_】\]]*\s*[:：。]?\s*$",
+    re.I,
 )
 _NUMBER = re.compile(r"^[(（]?(?:\d{1,3}(?:\.\d+)*|[一二三四五六七八九十]{1,3})\s*[.、)）:：．]?\s*")
 _LINK_ITEM = re.compile(r"^(?:\d+[.、)]\s*)?\[[^\]]*\]\(#[^)]*\)$")
@@ -205,7 +206,13 @@ class _Page:
             if not items:
                 bulleted, numbered = is_bulleted, is_numbered
             ordinary = (is_bulleted, is_numbered) == (bulleted, numbered) or (is_bulleted and bulleted) or _LINK_ITEM.match(text)
-            if len(text) > 80 or text[-1] in "。；;" or not (is_bulleted or is_numbered) or not ordinary or self.lines[i].startswith("#"):
+            if (
+                len(text) > 80
+                or text[-1] in "。；;"
+                or not (is_bulleted or is_numbered)
+                or not ordinary
+                or self.lines[i].startswith("#")
+            ):
                 break
             if items and not bulleted and _key(text) in {_key(self.plain[j]) for j in items}:
                 break  # the first section begins with the title of the first item
@@ -216,7 +223,13 @@ class _Page:
         """A list that begins at 2 has lost its first item to the line above its title."""
         first = re.match(r"\d+", self.plain[items[0]])
         above = next((i for i in range(title - 1, max(title - 4, -1), -1) if self.plain[i]), None)
-        if first and first[0] == "2" and above is not None and re.match(r"1\s*[.、]", self.plain[above]) and len(self.plain[above]) <= 40:
+        if (
+            first
+            and first[0] == "2"
+            and above is not None
+            and re.match(r"1\s*[.、]", self.plain[above])
+            and len(self.plain[above]) <= 40
+        ):
             self._cut([above], "contents")
 
     def cut_promotion(self) -> None:

@@ -8,12 +8,14 @@ A tensor is float32, or blocks of 32 weights in 18 bytes: a float16 scale ``d``,
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ingest.errors import MianpuError
 
 Array = npt.NDArray[np.float32]
 
@@ -37,7 +39,7 @@ _EMBEDDING_NAMES = {
 }
 
 
-class DamagedWeights(Exception):
+class DamagedWeights(MianpuError):
     """The bytes are not a 4-bit file of this layout; the message says what is wrong."""
 
 
@@ -73,6 +75,17 @@ def read_weights(data: bytes) -> tuple[Sizes, dict[str, Array]]:
     return sizes, tensors
 
 
+def restore(source: Path, destination: Path, expected: Sizes) -> None:
+    """Write the weights of a 4-bit file as ``model.safetensors``. Raises DamagedWeights when it has not the expected sizes."""
+    sizes, tensors = read_weights(source.read_bytes())
+    if replace(sizes, epsilon=expected.epsilon) != expected:
+        raise DamagedWeights(f"it holds an encoder of other sizes: {sizes}")
+    from safetensors.numpy import save_file  # imported here: commands that only look at the models start without it
+
+    save_file(tensors, destination, metadata={"format": "pt"})
+    destination.chmod(0o644)  # safetensors keeps its files to their owner; a cache may be shared
+
+
 def dequantise(blocks: bytes) -> Array:
     """The weights of a run of 18-byte blocks, 32 for each, in order."""
     packed = np.frombuffer(blocks, _BLOCK)
@@ -85,10 +98,11 @@ def dequantise(blocks: bytes) -> Array:
 
 
 def write_folder(folder: Path, sizes: Sizes) -> None:
-    """Write the small files that make ``folder`` (which holds or gets the weights and tokenizer.json) a sentence-transformers model.
+    """Write the small files that make a folder with ``model.safetensors`` and ``tokenizer.json`` a sentence-transformers model.
 
     Mean pooling and unit length as the model was trained, with its two prefixes as prompts.
     """
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     files: dict[str, Any] = {
         "config.json": {
             "architectures": ["BertModel"],
@@ -119,6 +133,10 @@ def write_folder(folder: Path, sizes: Sizes) -> None:
             "mask_token": "<mask>",
             "pad_token": "<pad>",
             "unk_token": "<unk>",
+            # As in the tokenizer itself; without it transformers parses those 17 MB a second time to find them.
+            "added_tokens_decoder": {
+                str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in tokenizer["added_tokens"]
+            },
         },
         "modules.json": [
             {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},

@@ -5,7 +5,6 @@ belongs to, so a kill at any moment leaves the old state or the new one; a lost 
 """
 
 import json
-import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -293,9 +292,9 @@ class Library:
         )
         if not rows:
             raise MianpuError(f"no document is named {name}: `mianpu list` shows the names")
-        row = rows[0]
-        cuts = tuple(Cut(**cut) for cut in json.loads(row[7]))
-        return Document(*row[:7], cuts=cuts, metadata=tuple((key, value) for key, value in json.loads(row[8])))
+        name, source, title, text, raw_hash, format, encoding, cuts, metadata = rows[0]
+        pairs = tuple((key, value) for key, value in json.loads(metadata))
+        return Document(name, source, title, text, raw_hash, format, encoding, tuple(Cut(**cut) for cut in json.loads(cuts)), pairs)
 
     def headings(self, name: str) -> list[Heading]:
         """The headings of a document, in order."""
@@ -385,15 +384,13 @@ class Library:
         )
         return [int(row[0]) for row in rows]
 
-    def word_weights(self, terms: Sequence[str]) -> dict[str, float]:
-        """Inverse document frequency of index words over the passages: ln((N + 1) / (n + 0.5)), Robertson's form kept positive."""
-        total = self.passage_count()
-        weights: dict[str, float] = {}
-        for part in _parts(list(dict.fromkeys(terms))):
+    def word_counts(self, terms: Sequence[str]) -> dict[str, int]:
+        """For each index word, in how many passages it occurs."""
+        counts = dict.fromkeys(terms, 0)
+        for part in _parts(list(counts)):
             marks = ",".join("?" * len(part))
-            counts = dict(self.read(f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})", part))
-            weights.update((term, math.log((total + 1) / (counts.get(term, 0) + 0.5))) for term in part)
-        return weights
+            counts.update(self.read(f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})", part))
+        return counts
 
     def words_of(self, passage_ids: Sequence[int]) -> dict[int, set[str]]:
         """The index words of passages, headings included, by passage id; as they were when the passage was stored."""

@@ -213,9 +213,9 @@ READERS: dict[str, Callable[[bytes], RawText]] = {
 def decode(data: bytes) -> tuple[str, str]:
     """Bytes -> (normalised text, name of the encoding).
 
-    In this order: a byte order mark; strict UTF-8; UTF-16 without a mark; UTF-8 with a few damaged bytes (a page cut in the
-    middle of a character); then GB18030, Big5 or Windows-1252, whichever gives common characters. Raises MianpuError when the bytes
-    are not text.
+    In this order: a byte order mark; UTF-16 without one; strict UTF-8; UTF-8 with a few damaged bytes (a page cut in the middle of
+    a character); then GB18030, Big5 or Windows-1252, whichever gives common characters. Raises MianpuError when the bytes are not
+    text.
     """
     for magic, kind in _MAGIC:
         if data.startswith(magic):
@@ -234,13 +234,13 @@ def _decode(data: bytes) -> tuple[str, str]:
     for mark, codec, name in _BOMS:
         if data.startswith(mark):
             return data.decode(codec, "replace"), name
+    for codec, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
+        if len(data) % 2 == 0 and zeros.count(0) * 4 > len(zeros) and data.count(0) < len(zeros) * 1.1:
+            return data.decode(codec, "replace"), "utf-16"  # every other byte of ASCII letters is zero
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
         pass
-    for codec, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
-        if len(data) % 2 == 0 and zeros.count(0) * 4 > len(zeros) and data.count(0) < len(zeros) * 1.1:
-            return data.decode(codec, "replace"), "utf-16"
     damaged = data.decode("utf-8", "replace")
     wide = sum(1 for _ in re.finditer("[^\x00-\x7f\ufffd]", damaged))
     if damaged.count("\ufffd") * 20 <= wide:

@@ -123,9 +123,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
-        raise MianpuError(
-            f"the library has format {version}, this Mianpu reads up to {len(MIGRATIONS)}: install a newer Mianpu"
-        )
+        raise MianpuError(f"the library has format {version}, this Mianpu reads up to {len(MIGRATIONS)}: install a newer Mianpu")
     for step in range(version, len(MIGRATIONS)):
         # executescript commits what came before it, so the transaction is part of the script itself;
         # the version is checked inside it because another process may have migrated meanwhile.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.document import Document, Heading, ParsedDocument, Passage, QuestionAnswer, fold
-from ingest.questions import Line, Node, Outline, answer_start, is_trailing, outline
+from ingest.outline import Outline, answer_start, is_trailing, outline
 
 TARGET = 180
 """Tokens a passage should have."""
@@ -139,7 +139,7 @@ class _Tree:
             while n + 1 < inner and self.nodes[inner - 1].body >= end > node.body and self.nodes[inner - 1].line > node.line:
                 inner, end = inner - 1, self.nodes[inner - 1].line  # the title of the nested questions is no part of the answer
         last_of_all = not any(other.question for other in self.nodes[n + 1 : n + 2]) and end == len(self.lines)
-        first, start = answer_start(self.lines, node.body) if node.body < end else (end, 0)
+        first, start = answer_start(self.lines, node.body, end)
         while end > first and is_trailing(self.lines[end - 1], last_of_all):
             end -= 1
         if first >= end:
@@ -322,6 +322,3 @@ class _Tree:
     def _trimmed(self, start: int, end: int) -> tuple[int, int]:
         part = self.text[start:end]
         return start + len(part) - len(part.lstrip()), start + len(part.rstrip())
-
-
-__all__ = ["LIMIT", "TARGET", "Line", "Node", "estimate_tokens", "split", "title_of", "token_costs"]

@@ -52,8 +52,8 @@ def search(index: Index, vector: Vectors, k: int, *, pairs: bool) -> list[tuple[
 
 def contents(index: Index) -> tuple[Ids, Vectors]:
     """All ids (n,) and vectors (n, d) of an index, in its order."""
-    count = int(index.ntotal)
-    return np.array(faiss.vector_to_array(index.id_map), dtype=np.int64), np.asarray(index.index.reconstruct_n(0, count), np.float32)
+    ids = np.array(faiss.vector_to_array(index.id_map), dtype=np.int64)
+    return ids, np.asarray(index.index.reconstruct_n(0, len(ids)), dtype=np.float32)
 
 
 def write(index: Index, path: Path) -> str:

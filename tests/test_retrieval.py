@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.retrieval import Candidates, Ranking, covered, normalised, probability, search, select, shipped_ranking
+from assistant.retrieval import Candidates, Ranking, answerable_features, normalised, probability, search, select, shipped_ranking
 from ingest.document import Passage
 from ingest.library import Library, passage_hash, question_hash
 from kg.concepts import Glossary
@@ -75,21 +75,30 @@ def test_syntax_in_a_question_is_only_text(library: Library, graph: ConceptGraph
     assert search("？！", library, WordEmbedder(), graph) is not None
 
 
-def test_scores_are_brought_to_zero_and_one() -> None:
+def candidates() -> Candidates:
     column = np.array
-    candidates = Candidates(
+    return Candidates(
         (1, 2), (Passage("d", 0, 1, "a"), Passage("d", 1, 2, "b")),
-        column([0.9, 0.8]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), column([0.0, 0.0]), {},
+        column([0.9, 0.8]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), {},
+        {"moe": frozenset(), "rope": frozenset({2})}, ("alpha",), False, 2,
     )  # fmt: skip
-    shares = normalised(candidates)
+
+
+def test_scores_are_brought_to_zero_and_one() -> None:
+    shares = normalised(candidates())
     assert shares["dense"].tolist() == [1.0, 0.0]
     assert shares["bm25"].tolist() == [0.5, 1.0]
     assert shares["question"].tolist() == pytest.approx([0.5, 0.0])
+    assert shares["concept"].tolist() == [0.0, 1.0]
 
 
-def test_coverage_is_the_share_of_the_rare_words() -> None:
-    assert covered({"kv", "cache", "显存"}, {"kv": 2.0, "显存": 1.0, "moe": 1.0}) == pytest.approx(0.75)
-    assert covered({"kv"}, {}) == 0.0
+def test_features_count_what_the_library_lacks() -> None:
+    features = answerable_features(candidates(), [0, 1])
+    assert features["cosine"] == pytest.approx(1.0)
+    assert features["lead"] == pytest.approx(0.5)  # .90 over a median of .85
+    assert features["concepts_absent"] == 1.0 and features["words_absent"] == 1.0
+    # Both concepts weigh ln(1 + 2 / 1); only one is mentioned in the best passages.
+    assert features["concepts_covered"] == pytest.approx(0.5)
 
 
 def test_probability_is_the_logistic_of_the_weighted_sum() -> None:

@@ -1,17 +1,17 @@
 """The page: one Gradio app a language, a few read-only routes of our own, and the guard in front of them.
 
-Reading (documents, concepts, the map, paths) goes through plain GET routes that return escaped HTML or JSON, so it stays quick while
-an answer is being written. What changes something goes through Gradio's events.
+Reading (documents, concepts, the map, paths) goes through plain GET routes that return escaped HTML or JSON, so it stays quick
+while an answer is being written. What changes something goes through Gradio's events.
 """
 
 import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: Gradio reads it there
 
+import contextlib
 import socket
-import threading
+import sys
 import webbrowser
-from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -23,12 +23,19 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from assistant.answering import Assistant
+from assistant.llama import LlamaChat
 from ingest.document import content_hash
-from ingest.errors import MianpuError, UsageError
+from ingest.embedding import load_embedder
+from ingest.errors import MianpuError
+from ingest.library import Library
+from ingest.model_files import chat_model_path
+from ingest.progress import TerminalProgress
+from kg.concepts import Glossary
+from kg.graph import ConceptGraph
 from web import chat, concepts, interview, library, progress
 from web.desk import Desk
 from web.guard import LOOPBACK, Guard
-from web.render import attributes, button, document_page, notice
+from web.render import attributes, button, document_page, notice, panel
 from web.texts import LANGUAGES, Texts, texts
 
 STATIC = Path(str(files("web").joinpath("static")))
@@ -62,18 +69,19 @@ def pages(desk: Desk, language: str) -> gr.Blocks:
     """The page in one language: five views under one bar."""
     t = texts(language)
     with gr.Blocks(title=t("title"), fill_width=True, analytics_enabled=False) as blocks:
-        gr.HTML(_top(t, language), js_on_load="mianpu.connect('ready', trigger)", elem_id="top")
+        panel(_top(t, language), js="mianpu.connect('ready', trigger)", elem_id="top")
+        interview_bus = interview.signals()
         with gr.Tabs(elem_id="views", selected="chat"):
             with _tab(t, "chat"):
                 talk = chat.view(t, language, desk)
             with _tab(t, "interview") as interview_tab:
-                intro, topics = interview.view(t, language, desk)
+                intro, topics = interview.view(t, language, desk, interview_bus)
             with _tab(t, "concepts"):
                 index = concepts.view(t, language, desk)
             with _tab(t, "library"):
                 shelf = library.view(t, desk)
             with _tab(t, "progress") as progress_tab:
-                history = progress.view(t, desk)
+                history = progress.view(t, language, desk)
         _wire(blocks, desk, t, language, talk, intro, topics, index, shelf, history, interview_tab, progress_tab)
         blocks.queue(default_concurrency_limit=32)
     return blocks
@@ -111,7 +119,7 @@ def _wire(
         return [*job_parts(), *([gr.skip()] * 5 if desk.job.running else library_parts())]
 
     def loaded() -> list[object]:
-        return [*job_parts(), *library_parts(), chat.chat_list(desk, 0, t), progress.page(desk, t, progress.local_now())]
+        return [*job_parts(), *library_parts(), chat.chat_list(desk, 0, t), progress.page(desk, t, language, progress.local_now())]
 
     def left(request: gr.Request) -> None:
         desk.stop_answer(str(request.session_hash))
@@ -122,14 +130,13 @@ def _wire(
     shelf.timer.tick(tick, None, [*job, *shown], **quiet)
     shelf.removed.then(lambda: library_parts()[1:], None, shown[1:], **quiet)
     interview_tab.select(interview_parts, None, [intro, topics], **quiet)
-    progress_tab.select(lambda: progress.page(desk, t, progress.local_now()), None, history, **quiet)
+    progress_tab.select(lambda: progress.page(desk, t, language, progress.local_now()), None, history, **quiet)
     blocks.load(loaded, None, [*job, *shown, talk.chats, history], **quiet)
     blocks.unload(left)
 
 
 def _tab(t: Texts, name: str) -> gr.Tab:
-    # Every view is there from the start: the page reaches into views that were not opened yet.
-    return gr.Tab(t(f"tab.{name}"), id=name, elem_id=f"view-{name}", render_children=True)
+    return gr.Tab(t(f"tab.{name}"), id=name, elem_id=f"view-{name}")
 
 
 def _top(t: Texts, language: str) -> str:
@@ -194,7 +201,7 @@ def _routes(app: FastAPI, desk: Desk, language: str) -> None:
     def document(name: str, start: str = "", end: str = "") -> HTMLResponse:
         try:
             found = desk.library.document(name)
-        except UsageError:
+        except MianpuError:
             return HTMLResponse(notice(t("document.gone", name=name), "bad"), status_code=404)
         return HTMLResponse(document_page(found, t, language, _offset(start), _offset(end)))
 
@@ -228,4 +235,66 @@ def serve(
     embedding_model: str | None = None,
     open_browser: bool = False,
 ) -> None:
-    """Open the library and serve the page until Ctrl-C. Prints the address once the page answers."""
+    """Open the library (a new one where there is none) and serve the page until Ctrl-C; prints the address once the page answers.
+
+    Raises MianpuError when the port is taken, the library is damaged or a model that was named cannot be had. Without Mianpu's own
+    chat model the page still searches and quotes, and says so.
+    """
+    with contextlib.ExitStack() as stack:
+        # The port first: nobody wants to wait for models to hear that it is taken.
+        listening = stack.enter_context(contextlib.closing(_listen(host, port)))
+        progress = TerminalProgress()
+        library_ = stack.enter_context(Library.open(library_folder, create=True))
+        embedder = load_embedder(embedding_model, progress)
+        graph = ConceptGraph.build(library_, Glossary.load())
+        model = _chat_model(chat_model, progress)
+        if model is not None:
+            stack.callback(model.close)
+        desk = Desk(Assistant(library_, embedder, graph, model), local=host in LOOPBACK)
+        stack.callback(desk.close)
+        address = _address(host, listening.getsockname()[1])
+        config = uvicorn.Config(application(desk, host), log_level="warning", timeout_graceful_shutdown=2, access_log=False)
+        _Server(config, address, open_browser).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says where the page is as soon as it answers."""
+
+    def __init__(self, config: uvicorn.Config, address: str, open_browser: bool) -> None:
+        super().__init__(config)
+        self._address, self._open_browser = address, open_browser
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(f"Mianpu: {self._address}  (Ctrl-C stops it)", flush=True)
+        if self._open_browser:
+            webbrowser.open(self._address)
+
+
+def _chat_model(given: str | None, progress: TerminalProgress) -> LlamaChat | None:
+    try:
+        return LlamaChat(chat_model_path(given, progress))
+    except MianpuError as error:
+        if given is not None:
+            raise
+        print(f"mianpu: no chat model, so answers are quotations only: {error}", file=sys.stderr)
+        return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        raise MianpuError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host") from None
+    listening.set_inheritable(True)
+    return listening
+
+
+def _address(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

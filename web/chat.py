@@ -13,11 +13,12 @@ from html import escape
 import gradio as gr
 
 from assistant import answering, history
+from assistant.llm import Turn as Said
 from assistant.questions import question_bank
 from ingest.errors import MianpuError
 from web.desk import Desk
 from web.markdown import inline
-from web.render import attributes, button, empty
+from web.render import attributes, button, empty, panel
 from web.texts import Texts
 from web.turns import Turn, advance, passages_html, turn_html
 
@@ -40,24 +41,24 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     with gr.Row(elem_id="chat"):
         with gr.Column(elem_id="chats"):
             new = gr.Button(t("chat.new"), variant="secondary", elem_id="new-chat")
-            chats = gr.HTML(chat_list(desk, 0, t), elem_id="chat-list", js_on_load=_BUS)
+            chats = panel(chat_list(desk, 0, t), elem_id="chat-list", js=_BUS)
         with gr.Column(elem_id="talk"):
             with gr.Column(elem_id="conversation"):
-                hello = gr.HTML(welcome(desk, t), elem_id="hello", js_on_load=None)
-                past = gr.HTML("", elem_id="past", js_on_load=None)
-                live = gr.HTML("", elem_id="live", js_on_load=_FOLLOW)
+                hello = panel(welcome(desk, t), elem_id="hello")
+                past = panel("", elem_id="past")
+                live = panel("", elem_id="live", js=_FOLLOW)
             with gr.Column(elem_id="composer"):
                 with gr.Row(elem_classes="ask-row"):
                     question = gr.Textbox(
                         show_label=False, lines=1, max_lines=7, placeholder=t("chat.placeholder"), elem_id="question",
-                        container=False, autofocus=True,
+                        container=False,
                     )  # fmt: skip
                     send = gr.Button(t("chat.send"), variant="primary", elem_id="send")
                     stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop")
-                gr.HTML(f'<p class="hint">{escape(t("chat.hint"))}</p>', js_on_load=None)
+                panel(f'<p class="hint">{escape(t("chat.hint"))}</p>')
         with gr.Column(elem_id="side"):
-            sources = gr.HTML(passages_html(None, t), elem_id="sources", js_on_load=None)
-            gr.HTML('<div id="reader"></div>', elem_id="reader-place", js_on_load=None)
+            sources = panel(passages_html(None, t), elem_id="sources")
+            panel('<div id="reader"></div>', elem_id="reader-place")
     outputs = [question, chat, hello, past, live, sources, send, stop, chats]
 
     def ask(text: str, number: int, request: gr.Request) -> Iterator[list[object]]:
@@ -132,12 +133,15 @@ def _answering(desk: Desk, t: Texts, language: str, question: str, number: int, 
     written = 0.0
     try:
         for event in answering.answer(question, said(earlier), desk.assistant, stop):
+            if isinstance(event, answering.Quote) and desk.assistant.chat_model is None:
+                continue  # the answer will be made of these sentences
             before, turn = turn, advance(turn, event)
             now = time.monotonic()
             if turn.stage == before.stage == "writing" and now - written < _SECONDS:
                 continue
             written = now
-            side = passages_html(turn, t) if turn.passages and (turn.passages, turn.sentences) != (before.passages, before.sentences) else skip
+            news = (turn.hits, turn.sentences) != (before.hits, before.sentences)
+            side = passages_html(turn, t) if news else skip
             yield [skip, skip, skip, skip, turn_html(turn, t, language), side, skip, skip, skip]
     except MianpuError as error:
         turn = turn.failed(str(error))
@@ -161,11 +165,10 @@ def turns_of(desk: Desk, number: int) -> list[Turn]:
     return turns
 
 
-def said(turns: Sequence[Turn]) -> tuple[answering.Turn, ...]:
-    """The chat so far as the model reads it."""
-    return tuple(
-        answering.Turn(role, text) for turn in turns for role, text in (("user", turn.question), ("assistant", turn.text)) if text
-    )
+def said(turns: Sequence[Turn]) -> tuple[Said, ...]:
+    """The chat so far as the model reads it; questions without an answer are left out."""
+    answered = [turn for turn in turns if turn.text and turn.stage in ("done", "stopped")]
+    return tuple(part for turn in answered for part in (Said("user", turn.question), Said("assistant", turn.text)))
 
 
 def welcome(desk: Desk, t: Texts) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
-from ingest.errors import MianpuError, UsageError
+from ingest.errors import UsageError
 from ingest.library import Library
 from ingest.progress import TerminalProgress
 from kg.concepts import Glossary, refresh_mentions
@@ -76,7 +76,7 @@ def _ingest(args: argparse.Namespace) -> int:
         f"{len(summary.added)} added, {len(summary.updated)} updated, {len(summary.renamed)} renamed, "
         f"{len(summary.removed)} removed, {len(summary.unchanged)} unchanged, {len(summary.failed)} not ingested",
         f"{summary.passages} passages, {summary.pairs} question-answer pairs in the library; {summary.embedded} embedded now, "
-        f"{sum(summary.seconds.values()):.1f} s",
+        f"{summary.seconds['total']:.1f} s",
         *(f"not ingested: {path}: {reason}" for path, reason in summary.failed),
     ]
     _print(args, asdict(summary), "\n".join(lines))
@@ -184,10 +184,11 @@ def _search(args: argparse.Namespace) -> int:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from assistant import answering
+    from assistant.answering import Assistant, answer, answer_to_json
     from assistant.llama import LlamaChat
     from ingest.embedding import load_embedder
     from ingest.model_files import chat_model_path
+    from web.terminal import print_answer
 
     _require_words(args.question)
     progress = TerminalProgress()
@@ -195,18 +196,14 @@ def _ask(args: argparse.Namespace) -> int:
         graph = load_graph(library)
         chat = LlamaChat(chat_model_path(args.chat_model, progress))
         try:
-            assistant = answering.Assistant(library, load_embedder(args.embedding_model, progress), graph, chat)
-            done = _stream(answering.answer(args.question, (), assistant, threading.Event()), quiet=args.json)
+            assistant = Assistant(library, load_embedder(args.embedding_model, progress), graph, chat)
+            events = answer(args.question, (), assistant, threading.Event())
+            done = print_answer(events, None if args.json else sys.stdout)
         finally:
             chat.close()
     if args.json:
-        print(json.dumps(answering.answer_to_json(done), ensure_ascii=False, indent=2))
+        print(json.dumps(answer_to_json(done), ensure_ascii=False, indent=2))
     return 0
-
-
-def _stream(events: object, *, quiet: bool) -> object:
-    """Print an answer as it comes; returns the finished answer."""
-    raise NotImplementedError
 
 
 def _concept(args: argparse.Namespace) -> int:
@@ -281,7 +278,28 @@ def _interview(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    raise MianpuError("not wired yet")
+    from web.app import serve
+
+    if args.starter_notes:
+        _fill_with_starter_notes(args)
+    serve(
+        args.library, host=args.host, port=args.port, chat_model=args.chat_model, embedding_model=args.embedding_model,
+        open_browser=args.open,
+    )  # fmt: skip
+    return 0
+
+
+def _fill_with_starter_notes(args: argparse.Namespace) -> None:
+    """A first start: models on disk, our notes in the library. A library that holds anything is left alone."""
+    from ingest.embedding import load_embedder
+    from ingest.model_files import fetch_models
+    from ingest.pipeline import ingest
+
+    progress = TerminalProgress()
+    fetch_models(progress)
+    with Library.open(args.library, create=True) as library:
+        if not library.documents():
+            ingest(library, [starter_notes()], lambda: load_embedder(args.embedding_model, progress), progress)
 
 
 def _eval(args: argparse.Namespace) -> int:

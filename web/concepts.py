@@ -13,7 +13,7 @@ from kg.graph import ConceptGraph, ConceptPage, Neighbourhood, PathStep
 from web.desk import Desk
 from web.maplayout import label_width, layout
 from web.markdown import Span, inline
-from web.render import attributes, button, chips, concept_chip, concept_name, empty, notice, passage_card
+from web.render import attributes, button, chips, concept_chip, concept_name, empty, notice, panel, passage_card
 from web.texts import AREAS, Texts
 
 WIDE, NARROW = (920.0, 400.0), (360.0, 460.0)  # sizes of the drawing, in its own pixels
@@ -24,8 +24,8 @@ _SHOWN_PASSAGES, _SHOWN_PAIRS = 8, 12
 def view(t: Texts, language: str, desk: Desk) -> gr.HTML:
     """Build the view; returns the index, which the page fills when it loads."""
     with gr.Row(elem_id="concepts"):
-        index = gr.HTML(index_page(desk.graph, t, language), elem_id="concept-index")
-        gr.HTML(f'<div id="concept-page">{welcome(desk.graph, t, language)}</div>', elem_id="concept-place", js_on_load=None)
+        index = panel(index_page(desk.graph, t, language), elem_id="concept-index")
+        panel(f'<div id="concept-page">{welcome(desk.graph, t, language)}</div>', elem_id="concept-place")
     return index
 
 
@@ -64,9 +64,11 @@ def welcome(graph: ConceptGraph, t: Texts, language: str) -> str:
     used = [concept for concept, _ in graph.concepts_in_use()[:14]]
     if not used:
         return ""
+    starts = chips(concept_chip(concept, language) for concept in used)
     return (
-        f'<div class="welcome"><h2>{escape(t("concepts.welcome"))}</h2><p>{escape(t("concepts.welcome.text"))}</p>'
-        f"{chips(concept_chip(c, language) for c in used)}</div>{path_form(graph, t, language)}"
+        f'<div class="welcome"><h2>{escape(t("concepts.welcome"))}</h2><p>{escape(t("concepts.welcome.text"))}</p>{starts}'
+        f'<div class="map-place"{attributes(data_map=used[0].key)}></div><p class="hint">{escape(t("concepts.map.hint"))}</p></div>'
+        f"{path_form(graph, t, language)}"
     )
 
 

@@ -22,42 +22,48 @@ from web.desk import Desk
 from web.markdown import inline, to_html
 from web.practice import begin_one, previews, rerate
 from web.progress import local_now
-from web.render import attributes, button, empty, highlighted, notice, source_link
+from web.render import attributes, button, empty, highlighted, notice, panel, source_link
 from web.texts import Texts
 
 COUNTS = (3, 5, 10)
 _RATINGS = (Rating.Again, Rating.Hard, Rating.Good, Rating.Easy)
 
 
-def view(t: Texts, language: str, desk: Desk) -> tuple[gr.HTML, gr.Radio]:
+def signals() -> gr.HTML:
+    """What other views send to this one. It stands outside of the tabs: Gradio builds a tab when it is first opened."""
+    return panel("", js="mianpu.connect('interview', trigger, ['practise', 'resume'])", elem_classes="bus")
+
+
+def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr.Radio]:
     """Build the view; returns (introduction, topics), which the page fills when it loads."""
-    bus = gr.HTML("", js_on_load="mianpu.connect('interview', trigger, ['practise', 'resume'])", elem_classes="bus")
     running = gr.State(0)
     with gr.Column(elem_id="interview"):
         with gr.Column(elem_id="interview-setup") as setup:
-            intro = gr.HTML(setup_page(desk, t, language), js_on_load=None)
+            intro = panel(setup_page(desk, t, language))
             topic = gr.Radio(topic_choices(desk, t, language), value="", label=t("interview.topic"), elem_id="topic", elem_classes="pills")
             count = gr.Radio(list(COUNTS), value=5, label=t("interview.count"), elem_id="count", elem_classes="pills")
             start = gr.Button(t("interview.start"), variant="primary", elem_id="begin")
         with gr.Column(visible=False, elem_id="interview-talk") as talk:
-            asked = gr.HTML("", js_on_load=None, elem_id="asked")
+            asked = panel("", elem_id="asked")
             answer = gr.Textbox(
                 show_label=False, lines=8, max_lines=24, placeholder=t("interview.placeholder"), elem_id="answer", container=False
             )
-            with gr.Row(elem_classes="buttons") as answering:
-                submit = gr.Button(t("interview.submit"), variant="primary", elem_id="submit")
-                reveal = gr.Button(t("interview.reveal"), variant="secondary", elem_id="reveal")
-                skip = gr.Button(t("interview.skip"), variant="secondary", elem_id="skip")
-            marks = gr.HTML("", js_on_load=None, elem_id="marks")
+            marks = panel("", elem_id="marks")
             with gr.Column(visible=False, elem_id="rating") as rating:
-                due_note = gr.HTML("", js_on_load=None, elem_id="due")
+                due_note = panel("", elem_id="due")
                 with gr.Row(elem_classes="buttons"):
                     rates = [gr.Button(t(f"rating.{r.name}"), variant="secondary", elem_id=f"rate-{r.name}") for r in _RATINGS]
             with gr.Row(elem_classes="buttons"):
+                submit = gr.Button(t("interview.submit"), variant="primary", elem_id="submit")
+                reveal = gr.Button(t("interview.reveal"), variant="secondary", elem_id="reveal")
+                skip = gr.Button(t("interview.skip"), variant="secondary", elem_id="skip")
                 following = gr.Button(t("interview.next"), variant="primary", visible=False, elem_id="next")
-                end = gr.Button(t("interview.end"), variant="secondary", elem_id="end")
                 again = gr.Button(t("interview.again"), variant="primary", visible=False, elem_id="again")
-    outputs = [running, setup, talk, intro, topic, asked, answer, answering, marks, rating, due_note, *rates, following, end, again]
+                end = gr.Button(t("interview.end"), variant="secondary", elem_id="end")
+    outputs = [
+        running, setup, talk, intro, topic, asked, answer, marks, rating, due_note, *rates,
+        submit, reveal, skip, following, end, again,
+    ]  # fmt: skip
 
     def hall(message: str = "") -> list[object]:
         """The screen before an interview."""
@@ -84,10 +90,12 @@ def view(t: Texts, language: str, desk: Desk) -> tuple[gr.HTML, gr.Radio]:
             gr.skip(),
             head,
             gr.update(visible=asking, value="") if asking else gr.update(visible=False),
-            gr.update(visible=asking),
             body,
             gr.update(visible=marked),
             *rated,
+            gr.update(visible=asking),
+            gr.update(visible=asking and state.question.has_reference),
+            gr.update(visible=asking),
             gr.update(visible=graded, value=t("interview.toreport") if last else t("interview.next")),
             gr.update(visible=asking or graded),
             gr.update(visible=state.phase is Phase.FINISHED),

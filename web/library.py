@@ -13,7 +13,7 @@ from ingest.progress import label
 from ingest.reading import READERS
 from web.desk import Desk, JobState, starter_notes
 from web.markdown import inline
-from web.render import attributes, bar, button, empty, notice
+from web.render import attributes, bar, button, empty, notice, panel
 from web.texts import TEXTS, Texts
 
 
@@ -32,9 +32,9 @@ def view(t: Texts, desk: Desk) -> LibraryView:
     """Build the view."""
     with gr.Row(elem_id="library"):
         with gr.Column(elem_id="library-list"):
-            documents = gr.HTML(document_list(desk.library.documents(), t), js_on_load=_BUS, elem_id="documents")
+            documents = panel(document_list(desk.library.documents(), t), js=_BUS, elem_id="documents")
         with gr.Column(elem_id="library-add"):
-            gr.HTML(f'<h3>{escape(t("library.add"))}</h3><p class="quiet">{escape(t("library.add.text"))}</p>')
+            panel(f'<h3>{escape(t("library.add"))}</h3><p class="quiet">{escape(t("library.add.text"))}</p>')
             upload = gr.File(
                 show_label=False, file_count="multiple", file_types=sorted(READERS), height=132, elem_id="upload", container=False
             )
@@ -45,7 +45,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 start = gr.Button(t("library.start"), variant="primary", elem_id="ingest")
                 starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
                 stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
-            state = gr.HTML("", elem_id="job")
+            state = panel("", elem_id="job")
     timer = gr.Timer(0.6, active=False)
     outputs = [state, stop, timer]
 

@@ -1,4 +1,4 @@
-"""Where the nodes of a concept map stand: a spring layout, then labels pushed apart until none covers another."""
+"""Where the nodes of a concept map stand: round the centre in the order a spring layout finds, labels pushed apart until all show."""
 
 import math
 import unicodedata
@@ -45,13 +45,18 @@ def layout(
         graph.add_edge(a, b, weight=0.2 + 0.8 * max(0.0, weight / strongest))
     start = {i: _on_circle(i, len(widths)) for i in graph}
     placed = nx.spring_layout(graph, pos=start, fixed=[0], k=1.2 / math.sqrt(len(widths)), iterations=80, seed=_SEED)
-    reach_x = max((abs(x) for x, _ in placed.values()), default=0.0) or 1.0
-    reach_y = max((abs(y) for _, y in placed.values()), default=0.0) or 1.0
+    # The springs say who stands beside whom; going round in that order at even steps fills the picture on all sides.
+    order = sorted((i for i in graph if i), key=lambda i: (math.atan2(placed[i][1], placed[i][0]), i))
+    linked = {b if a == 0 else a for a, b, _ in edges if 0 in (a, b)}
+    near = (0.5, 0.66) if len(linked) + 1 < len(widths) else (0.6, 0.95)  # without a second ring the first has the room
     width, height = size
-    boxes = [
-        Box(width / 2 + placed[i][0] / reach_x * (width - w) / 2, height / 2 + placed[i][1] / reach_y * (height - HEIGHT) / 2, w)
-        for i, w in enumerate(widths)
-    ]
+    boxes = [Box(width / 2, height / 2, widths[0], HEIGHT + 6)] + [Box(0, 0, w) for w in widths[1:]]
+    for step, i in enumerate(order):
+        angle = 2 * math.pi * step / len(order) - math.pi / 2
+        reach = near[step % 2] if i in linked else 1.0
+        x = width / 2 + reach * math.cos(angle) * (width - widths[i]) / 2
+        y = height / 2 + reach * math.sin(angle) * (height - HEIGHT) / 2
+        boxes[i] = Box(x, y, widths[i])
     return [(round(box.x, 1), round(box.y, 1)) for box in separated(boxes, size)]
 
 

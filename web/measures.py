@@ -35,7 +35,12 @@ def evaluate(args: argparse.Namespace) -> int:
         missing = sorted({gold.document for q in questions for gold in q.gold} - {d.name for d in library.documents()})
         if missing:
             raise UsageError(f"the labels speak of {missing[0]}, which the library does not hold: name its folder with --documents")
-        value = report(retrieve(questions, library, embedder, graph, progress), finder)
+        rows = retrieve(questions, library, embedder, graph, progress)
+        value = report(rows, finder)
+        if args.fit:
+            from assistant.fitting import fit_answerable
+
+            value["fit"] = fit_answerable(rows)
         if args.answers:
             from assistant.answer_evaluation import measure_answers
             from assistant.llama import LlamaChat

@@ -10,18 +10,19 @@ import gradio as gr
 from assistant.questions import question_bank
 from assistant.schedule import DueCard, Statistics, due, statistics
 from ingest.library import Library
+from web.concepts import area_name
 from web.desk import Desk
 from web.markdown import inline
-from web.render import attributes, button, empty
+from web.render import attributes, button, empty, panel
 from web.texts import Texts
 
 DAYS = 28
 _WEAKEST = 6
 
 
-def view(t: Texts, desk: Desk) -> gr.HTML:
+def view(t: Texts, language: str, desk: Desk) -> gr.HTML:
     """Build the view; the page fills it when it loads and whenever it is opened."""
-    return gr.HTML(page(desk, t, local_now()), elem_id="progress", js_on_load=None)
+    return panel(page(desk, t, language, local_now()), elem_id="progress")
 
 
 def local_now() -> datetime:
@@ -29,7 +30,7 @@ def local_now() -> datetime:
     return datetime.now().astimezone()
 
 
-def page(desk: Desk, t: Texts, now: datetime) -> str:
+def page(desk: Desk, t: Texts, language: str, now: datetime) -> str:
     """The whole view."""
     bank = question_bank(desk.library, desk.graph.glossary)
     numbers = statistics(desk.library, now, bank.topic_of())
@@ -42,7 +43,7 @@ def page(desk: Desk, t: Texts, now: datetime) -> str:
         f'<div class="tiles">{_tiles(numbers, t)}</div>'
         f'<section><h3>{escape(t("progress.days", n=DAYS))}</h3>{_chart(days, t)}</section>'
         f'<div class="two"><section><h3>{escape(t("progress.due"))}</h3>{_due(waiting, t)}</section>'
-        f'<section><h3>{escape(t("progress.weakest"))}</h3>{_weakest(numbers, t)}</section></div>'
+        f'<section><h3>{escape(t("progress.weakest"))}</h3>{_weakest(numbers, t, language)}</section></div>'
     )
 
 
@@ -94,9 +95,9 @@ def _due(waiting: Sequence[DueCard], t: Texts) -> str:
     return f'<ul class="question-list">{rows}</ul>'
 
 
-def _weakest(numbers: Statistics, t: Texts) -> str:
+def _weakest(numbers: Statistics, t: Texts, language: str) -> str:
     rows = "".join(
-        f'<li><span>{escape(topic.topic)}</span><meter min="0" max="100"{attributes(value=f"{topic.average:.0f}")}></meter>'
+        f'<li><span>{escape(area_name(topic.topic, language))}</span><meter min="0" max="100"{attributes(value=f"{topic.average:.0f}")}></meter>'
         f"<b>{topic.average:.0f}</b><small>{escape(t('progress.reviews', n=topic.reviews))}</small></li>"
         for topic in numbers.topics[:_WEAKEST]
     )

@@ -2,12 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
+
+import gradio as gr
 
 from ingest.cleaning import reason_name
 from ingest.document import Document, Passage
 from kg.concepts import Concept
 from web.markdown import Span, inline, to_html
 from web.texts import Texts
+
+
+def panel(value: str, *, js: str | None = None, **settings: Any) -> gr.HTML:
+    """A Gradio component that shows our HTML in our own style; ``js`` runs once, when it appears."""
+    return gr.HTML(value, js_on_load=js, apply_default_css=False, **settings)
 
 
 def attributes(**values: object) -> str:

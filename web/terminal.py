@@ -1,15 +1,61 @@
-"""A mock interview in the terminal, over the same session as the page's."""
+"""Answers and mock interviews in the terminal, over the same events and the same session as the page's."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
+from assistant.answering import Answer, Done, Event, Passages, Quote, Sentence, Token, Waiting
 from assistant.grading import Grade
 from assistant.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
 from assistant.questions import topic_name
 from assistant.session import InterviewSession
+from assistant.support import Citation
+from ingest.errors import MianpuError
 
 HELP = "写下回答，空行结束 (blank line to send)。/skip 跳过，/show 看参考答案，/end 结束并看报告。"
+
+
+def print_answer(events: Iterable[Event], out: TextIO | None) -> Answer:
+    """Print an answer as it comes (``out`` None: print nothing) and its sources at the end; returns the finished answer."""
+    finished: Answer | None = None
+    writing = False
+    for event in events:
+        if isinstance(event, Done):
+            finished = event.answer
+        if out is None:
+            continue
+        if isinstance(event, Waiting) and event.ahead:
+            print(f"前面还有 {event.ahead} 人 ({event.ahead} ahead of you)", file=sys.stderr)
+        elif isinstance(event, Quote):
+            for sentence in event.sentences:
+                print(f"> {sentence.text}{_numbers(sentence.citations)}", file=out)
+            print(file=out, flush=True)
+        elif isinstance(event, Token):
+            writing = True
+            print(event.text, end="", file=out, flush=True)
+        elif isinstance(event, Sentence) and writing:
+            print(_numbers(event.sentence.citations) or "[?]", end="", file=out, flush=True)
+    if finished is None:
+        raise MianpuError("the answer was stopped")
+    if out is not None:
+        print("\n".join(_closing(finished, writing)), file=out, flush=True)
+    return finished
+
+
+def _numbers(citations: Iterable[Citation]) -> str:
+    return "".join(f"[{citation.number}]" for citation in citations)
+
+
+def _closing(answer: Answer, written: bool) -> Iterator[str]:
+    if not written:
+        yield answer.text
+    if not answer.answered:
+        return
+    supported = sum(sentence.supported for sentence in answer.sentences)
+    yield f"\n{len(answer.sentences)} 句中 {supported} 句有出处 ([?] 没有出处)"
+    for number, hit in enumerate(answer.hits, start=1):
+        place = " › ".join([hit.passage.document, *hit.passage.headings])
+        yield f"[{number}] {place} 第 {hit.passage.line} 行"
 
 
 class Terminal:

@@ -1,34 +1,37 @@
-"""One question and its answer as the page shows them: events go in, HTML comes out. Nothing here knows Gradio.
+"""One question and its answer as the page shows them: events go in, HTML comes out. Nothing here knows the browser.
 
 An answer grows sentence by sentence. What was checked carries its sources or the mark of a sentence without any; what was not checked
 yet stands behind it as plain text.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 
-from assistant import answering
-from assistant.answering import Answer, CheckedSentence, Citation, Event
+from assistant import events
+from assistant.events import Answer, Event, answer_from_json, answer_to_json, sentence_from_json
 from assistant.retrieval import Hit
+from assistant.support import CheckedSentence, Citation
 from ingest.document import Passage
 from kg.concepts import Concept
 from web.markdown import Span, to_html
 from web.render import attributes, button, chips, concept_chip, notice, opens, passage_card, place, source_link
 from web.texts import Texts
 
+RUNNING = ("searching", "reading", "waiting", "writing")
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question and everything known about its answer. ``stage`` is searching, reading, waiting, writing, or how it ended:
-    done, notfound, stopped, failed."""
+    """A question and everything known about its answer. ``stage`` is one of ``RUNNING``, or how it ended: done, notfound, stopped,
+    failed (``reason`` says why)."""
 
     question: str
     stage: str = "searching"
     ahead: int = 0
-    passages: tuple[Passage, ...] = ()
-    quote: answering.Quote | None = None
+    hits: tuple[Hit, ...] = ()
+    quote: tuple[CheckedSentence, ...] = ()
     text: str = ""
     sentences: tuple[CheckedSentence, ...] = ()
     nearest: tuple[Concept, ...] = ()
@@ -38,7 +41,12 @@ class Turn:
     @property
     def running(self) -> bool:
         """Whether more is to come."""
-        return self.stage in ("searching", "reading", "waiting", "writing")
+        return self.stage in RUNNING
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """The passages of the hits, in the order of the citation numbers."""
+        return tuple(hit.passage for hit in self.hits)
 
     def failed(self, reason: str) -> "Turn":
         """The turn after an error; what was written stays."""
@@ -49,23 +57,21 @@ class Turn:
         return replace(self, stage="stopped")
 
     def to_json(self) -> str:
-        """Everything but the question and the text, which are stored beside it."""
-        kept = asdict(replace(self, question="", text="", nearest=()))
-        return json.dumps({**kept, "nearest": [asdict(concept) for concept in self.nearest]}, ensure_ascii=False)
+        """What a chat keeps of the turn beside question and text."""
+        answer = Answer(self.question, self.text, self.sentences, self.hits, self.stage != "notfound", _total(self.seconds))
+        rest = {"stage": self.stage, "reason": self.reason, "quote": self.quote, "nearest": self.nearest}
+        return json.dumps({"answer": answer_to_json(answer), **rest}, ensure_ascii=False, default=asdict)
 
     @classmethod
     def from_json(cls, question: str, text: str, detail: str) -> "Turn":
-        """The turn that ``to_json`` wrote; of a message written otherwise, question and text."""
+        """The turn that ``to_json`` wrote; of a message that something else wrote, question and text."""
         try:
             fields = json.loads(detail)
-            sentences = tuple(
-                CheckedSentence(**{**s, "citations": tuple(Citation(**c) for c in s["citations"])}) for s in fields.pop("sentences")
-            )
-            passages = tuple(Passage(**{**p, "headings": tuple(p["headings"])}) for p in fields.pop("passages"))
-            nearest = tuple(Concept(**{**c, "aliases": tuple(c["aliases"])}) for c in fields.pop("nearest"))
-            quote = answering.Quote(**fields.pop("quote")) if fields.get("quote") else fields.pop("quote", None)
-            rest = {**fields, "question": question, "text": text}
-            return cls(**rest, sentences=sentences, passages=passages, nearest=nearest, quote=quote)
+            answer = answer_from_json(fields["answer"])
+            quote = tuple(sentence_from_json(sentence) for sentence in fields["quote"])
+            nearest = tuple(Concept(**{**c, "aliases": tuple(c["aliases"])}) for c in fields["nearest"])
+            turn = cls(question, fields["stage"], reason=fields["reason"], quote=quote, nearest=nearest)
+            return _with_answer(turn, answer)
         except (ValueError, KeyError, TypeError):
             return cls(question, "done", text=text)
 
@@ -73,36 +79,32 @@ class Turn:
 def advance(turn: Turn, event: Event) -> Turn:
     """The turn after one more event of its answer."""
     match event:
-        case answering.Passages(hits=hits):
-            return replace(turn, stage="reading", passages=_passages(hits))
-        case answering.Quote():
-            return replace(turn, quote=event)
-        case answering.Waiting(ahead=ahead):
+        case events.Passages(hits=hits):
+            return replace(turn, stage="reading", hits=hits)
+        case events.Quote(sentences=sentences):
+            return replace(turn, quote=sentences)
+        case events.Waiting(ahead=ahead):
             return replace(turn, stage="waiting" if ahead else "reading", ahead=ahead)
-        case answering.Token(text=text):
+        case events.Token(text=text):
             return replace(turn, stage="writing", text=turn.text + text)
-        case answering.Sentence(sentence=sentence):
+        case events.Sentence(sentence=sentence):
             return replace(turn, sentences=(*turn.sentences, sentence))
-        case answering.NotFound(nearest=nearest, near=near):
-            return replace(turn, stage="notfound", nearest=tuple(nearest), passages=_passages(near))
-        case answering.Stopped():
-            return replace(turn, stage="stopped")
-        case answering.Done(answer=answer):
-            return finished(turn, answer)
+        case events.NotFound(nearest=nearest, near=near):
+            return replace(turn, stage="notfound", nearest=nearest, hits=near)
+        case events.Stopped(answer=answer):
+            return _with_answer(turn.stopped(), answer)
+        case events.Done(answer=answer):
+            return _with_answer(replace(turn, stage="done" if answer.answered else "notfound"), answer)
     return turn
 
 
-def finished(turn: Turn, answer: Answer) -> Turn:
-    """The turn with its whole answer."""
-    stage = turn.stage if turn.stage in ("notfound", "stopped") else "done" if answer.answered else "notfound"
-    sentences = tuple(answer.sentences)
-    return replace(
-        turn, stage=stage, text=answer.text, sentences=sentences, passages=_passages(answer.hits), seconds=answer.seconds.get("total")
-    )
+def _with_answer(turn: Turn, answer: Answer) -> Turn:
+    seconds = answer.seconds.get("total")
+    return replace(turn, text=answer.text, sentences=answer.sentences, hits=answer.hits, seconds=seconds)
 
 
-def _passages(hits: Iterable[Hit]) -> tuple[Passage, ...]:
-    return tuple(hit.passage for hit in hits)
+def _total(seconds: float | None) -> dict[str, float]:
+    return {} if seconds is None else {"total": seconds}
 
 
 def located(text: str, sentences: Sequence[CheckedSentence]) -> Iterator[tuple[int, int, CheckedSentence]]:
@@ -119,7 +121,7 @@ def located(text: str, sentences: Sequence[CheckedSentence]) -> Iterator[tuple[i
 def turn_html(turn: Turn, t: Texts, language: str) -> str:
     """The question and its answer as far as it is."""
     parts = [f'<div class="asked"><p>{escape(turn.question)}</p></div>', '<div class="answer">']
-    if turn.quote is not None and turn.stage != "notfound":
+    if turn.quote and turn.stage != "notfound":
         parts.append(_quote(turn, t))
     if turn.stage == "notfound":
         parts.append(_not_found(turn, t, language))
@@ -138,7 +140,7 @@ def turn_html(turn: Turn, t: Texts, language: str) -> str:
 
 def passages_html(turn: Turn | None, t: Texts) -> str:
     """The panel beside the answer: the passages it rests on, what it cites marked in them."""
-    if turn is None or not turn.passages:
+    if turn is None or not turn.hits:
         return f'<p class="side-empty">{escape(t("side.empty"))}</p>'
     cited: dict[int, list[Citation]] = {}
     for sentence in turn.sentences:
@@ -162,13 +164,28 @@ def _status(turn: Turn, t: Texts) -> str:
 
 
 def _quote(turn: Turn, t: Texts) -> str:
-    quote = turn.quote
-    assert quote is not None
-    where = next((place(p) for p in turn.passages if p.document == quote.document and p.start <= quote.start < p.end), quote.document)
+    """The library's own words, and where they stand: one link for each run of sentences of a document."""
+    text = ""
+    places: list[Citation] = []
+    for sentence in turn.quote:
+        here = sentence.citations[0] if sentence.citations else None
+        follows = bool(here and places and here.document == places[-1].document and 0 <= here.start - places[-1].end <= 2)
+        text += ("" if not text or (follows and here and here.start == places[-1].end) else "\n") + sentence.text.strip()
+        if here and follows:
+            places[-1] = replace(places[-1], end=here.end)
+        elif here:
+            places.append(here)
+    links = "".join(source_link(c.document, c.start, c.end, f"{c.number} · {_where(c, turn)}") for c in places)
     return (
-        f'<figure class="quote"><p class="label">{escape(t("chat.quote"))}</p><div class="prose">{to_html(quote.text)}</div>'
-        f"<figcaption>{source_link(quote.document, quote.start, quote.end, f'{quote.document} · {where}')}</figcaption></figure>"
+        f'<figure class="quote"><p class="label">{escape(t("chat.quote"))}</p><div class="prose">{to_html(text)}</div>'
+        f"<figcaption>{links}</figcaption></figure>"
     )
+
+
+def _where(citation: Citation, turn: Turn) -> str:
+    """The place a citation points to, in words."""
+    number = citation.number
+    return place(turn.passages[number - 1]) if 0 < number <= len(turn.hits) else citation.document
 
 
 def _answer_text(turn: Turn, t: Texts) -> str:
@@ -182,11 +199,9 @@ def _answer_text(turn: Turn, t: Texts) -> str:
 
 
 def _cite(citation: Citation, turn: Turn, t: Texts) -> str:
-    number = citation.number
-    where = place(turn.passages[number - 1]) if 0 < number <= len(turn.passages) else citation.document
-    told = t("chat.cite", n=number, place=where)
+    told = t("chat.cite", n=citation.number, place=_where(citation, turn))
     opened = opens(citation.document, citation.start, citation.end)
-    return button(str(number), kind="cite", title=told, aria_label=told, **opened)
+    return button(str(citation.number), kind="cite", title=told, aria_label=told, **opened)
 
 
 def _not_found(turn: Turn, t: Texts, language: str) -> str:

@@ -14,8 +14,9 @@
   if (settings.katex) {
     Promise.all([import(settings.katex), fetch(settings.katexStyle).then((response) => response.text())])
       .then(([module, style]) => {
-        // Fonts are declared by the page's own <link>; a sheet inside a shadow root may not declare any.
-        sheet.replaceSync(style.replace(/@font-face\s*\{[^}]*\}/g, "") + ":host{display:inline} :host([display]){display:block;overflow-x:auto;overflow-y:hidden} .katex-display{margin:.4em 0}");
+        // Fonts are declared by the page's own <link>; a sheet inside a shadow root may not declare any. Gradio scopes every rule to
+        // its container, which is outside of the shadow root.
+        sheet.replaceSync(style.replace(/@font-face\s*\{[^}]*\}/g, "").replace(/\.gradio-container[\w-]*\s+/g, "") + ":host{display:inline} :host([display]){display:block;overflow-x:auto;overflow-y:hidden} .katex-display{margin:.4em 0}");
         katex = module.default;
         waiting.forEach((element) => element.draw());
         waiting.clear();
@@ -57,6 +58,16 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   function reveal(element, block = "center") {
     element.scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
+  }
+
+  // Gradio builds a view when it is first opened.
+  async function appear(selector) {
+    for (let tries = 0; tries < 200; tries++) {
+      const found = $(selector);
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return null;
   }
 
   function isVisible(element) {
@@ -125,7 +136,7 @@
   let conceptKey = null;
   async function openConcept(key, push = true) {
     show("concepts");
-    const place = $("#concept-page");
+    const place = await appear("#concept-page");
     if (!place) return;
     if (push) remember(`#concepts/${encodeURIComponent(key)}`);
     if (key === conceptKey) return;
@@ -153,6 +164,17 @@
       }
     }
     if (matchMedia("(max-width: 860px)").matches && push) reveal(place, "start");
+  }
+
+  // Before a concept is chosen the map shows the one most written about.
+  async function drawWelcome() {
+    const place = await appear("#concept-page");
+    const box = place && $("[data-map]", place);
+    if (!box || box.firstChild) return;
+    const response = await fetch(`/mianpu/${language}/map?${new URLSearchParams({ key: box.dataset.map })}`);
+    if (!response.ok || conceptKey) return;
+    const drawing = box.appendChild(Object.assign(document.createElement("div"), { id: "concept-map" }));
+    mianpu.drawMap(drawing, await response.json());
   }
 
   function filterConcepts(text) {
@@ -295,6 +317,7 @@
         document.querySelectorAll("[role=tab][id^=view-]").forEach((tab) => {
           tab.addEventListener("click", (event) => {
             if (event.isTrusted) remember(`#${tab.id.slice(5, -7)}`);
+            if (tab.id === "view-concepts-button" && !conceptKey) drawWelcome();
           });
         });
         follow();

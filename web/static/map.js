@@ -36,14 +36,16 @@
       const [width, height] = layout.size;
       this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       this.svg.setAttribute("aria-label", data.label);
-      const keys = new Set(data.nodes.map((node) => node.key));
+      // The narrow picture holds fewer nodes.
+      const items = data.nodes.slice(0, layout.positions.length);
+      const keys = new Set(items.map((node) => node.key));
       for (const [key, node] of this.nodes) {
         if (!keys.has(key)) {
           node.element.remove();
           this.nodes.delete(key);
         }
       }
-      data.nodes.forEach((item, index) => {
+      items.forEach((item, index) => {
         const node = this.nodes.get(item.key) || this.add(item, from || { x: width / 2, y: height / 2 });
         const [x, y] = layout.positions[index];
         Object.assign(node, { fromX: node.x, fromY: node.y, toX: x, toY: y });
@@ -53,6 +55,7 @@
       const wanted = new Set();
       const strongest = Math.max(...data.edges.map((edge) => edge[2]), 1);
       for (const [a, b, weight] of data.edges) {
+        if (!keys.has(a) || !keys.has(b)) continue;
         const name = [a, b].sort().join("\u0000");
         wanted.add(name);
         const edge = this.edges.get(name) || { a, b, element: make("line", {}, this.lines) };

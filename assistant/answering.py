@@ -1,0 +1,315 @@
+"""Question -> stream of events: what was found, a quotation at once, the answer as it is written, each sentence with its sources.
+
+Whether the library holds an answer is decided by retrieval, and citations are attached by comparing each sentence with the
+passages: a model of this size refuses what its passages answer and cites the wrong number. So an answer begins with what stands in
+the library, and what the model adds is checked.
+"""
+
+import json
+import math
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from assistant import prompts
+from assistant.events import (
+    Answer,
+    Done,
+    Event,
+    NotFound,
+    Passages,
+    Quote,
+    Searching,
+    Sentence,
+    Stopped,
+    Token,
+    Waiting,
+    answer_from_json,
+    answer_to_json,
+    sentence_from_json,
+)
+from assistant.llm import ChatModel, Prompt, Turn
+from assistant.retrieval import Hit, search, select
+from assistant.sentences import SentenceStream, Span, split, states_something
+from assistant.support import Centres, CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
+from ingest.document import QuestionAnswer, fold
+from ingest.embedding import Embedder
+from ingest.library import Library
+from kg.graph import ConceptGraph
+
+__all__ = [
+    "Answer", "Assistant", "CheckedSentence", "Citation", "Done", "Event", "NotFound", "Passages", "Quote", "Searching", "Sentence",
+    "Stopped", "Token", "Turn", "Waiting", "answer", "answer_from_json", "answer_to_json", "sentence_from_json", "standalone",
+]  # fmt: skip
+
+PASSAGE_TOKENS = 900
+MAX_TOKENS = 400
+NEAR = 5  # hits shown when there is no answer
+_QUOTE_SENTENCES, _QUOTE_CHARACTERS = 3, 400
+_EXTRACT_SENTENCES, _EXTRACT_CHARACTERS = 6, 700
+_PAIR_MATCHES = 0.5  # share of the source «question» (a cosine of .93) from which on a pair's question is taken to be this question
+_CENTRE_TEXTS = 24
+_POINTS_BACK = re.compile(
+    "它|这个|这种|这些|那个|那么|那|上面|前面|刚才|其中|该|呢[?？]?$|还有|为什么[?？]?$|继续|^(?:再|具体|详细|举)"
+    r"|\b(?:it|its|this|that|these|those|they|them|more|above)\b",
+    re.I,
+)
+
+
+@runtime_checkable
+class WarmedModel(Protocol):
+    """A chat model that can read a system text ahead of the first question."""
+
+    def warm(self, system: str) -> None:
+        """Evaluate and keep a system text."""
+
+
+class Assistant:
+    """What answers are made with. ``graph`` follows the library; ``chat_model`` may be missing, then answers are quotations."""
+
+    def __init__(self, library: Library, embedder: Embedder, graph: ConceptGraph, chat_model: ChatModel | None = None) -> None:
+        self.library = library
+        self.embedder: Embedder = RememberingEmbedder(embedder)
+        self.chat_model = chat_model
+        self._graph = graph
+        self._centres: Centres | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def graph(self) -> ConceptGraph:
+        """The concept graph of the library as it is now."""
+        with self._lock:
+            if self._graph.generation != self.library.generation():
+                self._graph = ConceptGraph.build(self.library, self._graph.glossary)
+            return self._graph
+
+    @property
+    def centres(self) -> Centres:
+        """The language centres of the embedding model; the library remembers them."""
+        with self._lock:
+            if self._centres is None:
+                self._centres = _centres(self.library, self.embedder, self._graph)
+            return self._centres
+
+    def warm(self) -> None:
+        """Do ahead of the first question what would make it slow: Chinese last, so that it is what the model has at hand."""
+        _ = self.centres
+        if isinstance(self.chat_model, WarmedModel):
+            for language in ("en", "zh"):
+                self.chat_model.warm(prompts.system_text(language))
+
+
+def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: threading.Event) -> Iterator[Event]:
+    """Answer a question of a conversation. The last event is ``Done``, or ``Stopped`` within a second after ``stop`` is set.
+
+    Raises MianpuError when the model fails. Leaving the iterator early gives the model up as well.
+    """
+    began = time.perf_counter()
+    seconds: dict[str, float] = {}
+
+    def mark(name: str) -> None:
+        seconds.setdefault(name, round(time.perf_counter() - began, 4))
+
+    yield Searching()
+    graph, model = assistant.graph, assistant.chat_model
+    result = search(standalone(question, history, graph), assistant.library, assistant.embedder, graph)
+    mark("search")
+    if not result.answered:
+        near, text = result.hits[:NEAR], prompts.not_found(question)
+        yield NotFound(result.nearest_concepts, near, text)
+        mark("total")
+        yield Done(Answer(question, text, (), near, False, seconds))
+        return
+    hits = select(result, model.token_count if model else _rough_tokens, PASSAGE_TOKENS) or result.hits[:1]
+    yield Passages(hits, result)
+    evidence = _evidence(question, hits, assistant)
+    quote = _quote(result.question, hits, evidence)
+    mark("quote")
+    yield Quote(quote)
+    writing = _Writing(evidence)
+    if model is None:
+        events = _extract(result.question, evidence, writing)
+    else:
+        prompt = prompts.prompt(question, [hit.passage for hit in hits], history)
+        events = _write(model, prompt, writing, stop)
+    for event in events:
+        if isinstance(event, Token):
+            mark("first_token")
+        yield event
+    mark("total")
+    finished = Answer(question, writing.text, tuple(writing.sentences), hits, True, seconds)
+    yield Stopped(finished) if stop.is_set() else Done(finished)
+
+
+def standalone(question: str, history: Sequence[Turn], graph: ConceptGraph) -> str:
+    """The question as it is searched for: one that points back («它有什么缺点？») is searched together with the one before it."""
+    earlier = [turn.text for turn in history if turn.role == "user"]
+    if not earlier or not _POINTS_BACK.search(question):
+        return question
+    return question if graph.glossary.find(question) and len(question) > 24 else f"{earlier[-1]} {question}"
+
+
+# --- what is quoted -------------------------------------------------------------------------------------------------
+
+
+def _quote(question: str, hits: Sequence[Hit], evidence: Evidence) -> tuple[CheckedSentence, ...]:
+    """The answer of a pair whose question is this question, else the sentences that are nearest to it."""
+    matching = [hit for hit in hits if hit.pair and hit.pair.answer and hit.scores.get("question", 0.0) >= _PAIR_MATCHES]
+    if matching:
+        best = max(matching, key=lambda hit: hit.scores["question"])
+        assert best.pair is not None
+        return _pair_sentences(best.pair, hits, hits.index(best) + 1)
+    return tuple(_verbatim(unit) for unit in evidence.nearest(question, _QUOTE_SENTENCES, _QUOTE_CHARACTERS))
+
+
+def _pair_sentences(pair: QuestionAnswer, hits: Sequence[Hit], number: int) -> tuple[CheckedSentence, ...]:
+    """The beginning of a pair's answer, whole sentences."""
+    quoted: list[CheckedSentence] = []
+    room = _QUOTE_CHARACTERS
+    for span in split(pair.answer):
+        text = pair.answer[span.start : span.end]
+        if quoted and len(text) > room:
+            break
+        room -= len(text)
+        start, end = pair.answer_start + span.start, pair.answer_start + span.end
+        places = [(h.passage.document, h.passage.start <= start < h.passage.end) for h in hits]
+        held = places.index((pair.document, True)) + 1 if (pair.document, True) in places else number
+        citation = Citation(held, pair.document, start, end)
+        quoted.append(CheckedSentence(text, (citation,), 1.0, True))
+    return tuple(quoted)
+
+
+def _verbatim(unit: Unit) -> CheckedSentence:
+    return CheckedSentence(unit.text, (Citation(unit.number, unit.document, unit.start, unit.end),), 1.0, True)
+
+
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+class _Writing:
+    """The text so far and its checked sentences."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._stream = SentenceStream()
+        self._cut: int | None = None
+        self.sentences: list[CheckedSentence] = []
+
+    @property
+    def text(self) -> str:
+        return self._stream.text[: self._cut].strip()
+
+    def add(self, piece: str) -> Iterator[Event]:
+        yield Token(piece)
+        yield from self._checked(self._stream.feed(piece))
+
+    def finish(self) -> Iterator[Event]:
+        yield from self._checked(self._stream.finish())
+
+    def _checked(self, spans: Sequence[Span]) -> Iterator[Event]:
+        for span in spans:
+            text = self._stream.text[span.start : span.end]
+            if not states_something(text) or self._cut is not None:
+                continue
+            if self.sentences and fold(text) == fold(self.sentences[-1].text):
+                self._cut = span.start  # the model began to repeat itself; the engine stops it, and the repetition is dropped
+                continue
+            self.sentences.append(self._evidence.check(text))
+            yield Sentence(self.sentences[-1])
+
+
+def _extract(question: str, evidence: Evidence, writing: _Writing) -> Iterator[Event]:
+    """The answer of an assistant without a chat model: the sentences nearest to the question, word for word."""
+    for unit in evidence.nearest(question, _EXTRACT_SENTENCES, _EXTRACT_CHARACTERS):
+        text = unit.text + "\n"
+        writing._stream.text += text
+        yield Token(text)
+        writing.sentences.append(_verbatim(unit))
+        yield Sentence(writing.sentences[-1])
+
+
+def _write(model: ChatModel, prompt: Prompt, writing: _Writing, stop: threading.Event) -> Iterator[Event]:
+    for event in _generate(model, prompt, stop):
+        if isinstance(event, Token):
+            yield from writing.add(event.text)
+        else:
+            yield event
+    yield from writing.finish()
+
+
+def _generate(model: ChatModel, prompt: Prompt, stop: threading.Event) -> Iterator[Waiting | Token]:
+    """The model's stream with its place in the queue as events. It runs in a thread of its own: the place is told by a callback."""
+    arrived: queue.SimpleQueue[Waiting | Token | BaseException | None] = queue.SimpleQueue()
+    cancel = threading.Event()
+
+    def pump() -> None:
+        try:
+            for piece in model.stream(prompt, max_tokens=MAX_TOKENS, stop=cancel, waiting=lambda n: arrived.put(Waiting(n))):
+                arrived.put(Token(piece))
+        except BaseException as error:  # raised again in the asker's thread
+            arrived.put(error)
+        finally:
+            arrived.put(None)
+
+    thread = threading.Thread(target=pump, name="answer", daemon=True)
+    thread.start()
+    try:
+        while not stop.is_set():
+            try:
+                item = arrived.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        cancel.set()
+        thread.join(timeout=5)
+
+
+# --- what answers are checked with ----------------------------------------------------------------------------------
+
+
+def _evidence(question: str, hits: Sequence[Hit], assistant: Assistant) -> Evidence:
+    passages = [hit.passage for hit in hits]
+    glossary = assistant.graph.glossary
+    mentioned = {m.concept for text in [question, *(p.text for p in passages)] for m in glossary.find(text)}
+    named = [" ".join((c.name, c.en, *c.aliases)) for c in (glossary.concepts[key] for key in sorted(mentioned))]
+
+    def weights(terms: Sequence[str]) -> Mapping[str, float]:
+        # Plural and singular are one word here, two in the index: the more frequent one counts.
+        counts = assistant.library.word_counts([*terms, *(term + "s" for term in terms)])
+        total = assistant.library.passage_count()
+        return {term: math.log((total + 1) / (max(counts[term], counts[term + "s"]) + 0.5)) for term in terms}
+
+    return Evidence(passages, assistant.embedder, assistant.centres, also_known=[question, *named], weights=weights)
+
+
+def _centres(library: Library, embedder: Embedder, graph: ConceptGraph) -> Centres:
+    """From the library's notes about itself, or from the definitions of the glossary, which stand there in both languages."""
+    key = f"centres-{embedder.fingerprint}"
+    kept = library.meta(key)
+    if kept is not None:
+        chinese, english = np.asarray(json.loads(kept), dtype=np.float32)
+        return Centres(chinese, english)
+    concepts = list(graph.glossary.concepts.values())
+    sample = concepts[:: max(1, len(concepts) // _CENTRE_TEXTS)][:_CENTRE_TEXTS]
+    if not sample:
+        zero = np.zeros(embedder.dimension, dtype=np.float32)
+        return Centres(zero, zero)
+    centres = Centres.of(embedder, [c.definition for c in sample], [c.definition_en for c in sample])
+    values = [[round(float(v), 6) for v in centre] for centre in (centres.chinese, centres.english)]
+    library.set_meta(**{key: json.dumps(values)})
+    return centres
+
+
+def _rough_tokens(text: str) -> int:
+    """Tokens without a tokenizer: about 1.7 characters each in Chinese notes."""
+    return int(len(text) / 1.7) + 1

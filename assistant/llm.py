@@ -1,0 +1,116 @@
+"""What a chat model is to the rest of the program: a prompt in blocks, a stream of text, and a guard against loops.
+
+The engine itself is ``assistant.llama``; a test passes any class with the same three members.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ingest.document import fold
+
+Role = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the conversation so far."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads, in this order: system text, passages, conversation, question.
+
+    The passages stay separate blocks, each tokenised by itself, so that an engine can keep what it computed for one of them and
+    use it wherever the passage comes up again.
+    """
+
+    system: str
+    passages: tuple[str, ...]
+    history: tuple[Turn, ...]
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What one answer cost. Seconds count from the model's turn (waiting in the queue is not part of them)."""
+
+    prompt_tokens: int
+    reused_tokens: int
+    generated_tokens: int
+    first_token_s: float
+    total_s: float
+
+
+class ChatModel(Protocol):
+    """A model that continues a prompt."""
+
+    @property
+    def name(self) -> str:
+        """What people call the model."""
+
+    def token_count(self, text: str) -> int:
+        """The number of tokens of a text."""
+
+    def stream(
+        self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]
+    ) -> Iterator[str]:
+        """The answer in pieces of whole characters.
+
+        ``waiting`` is told the number of people ahead whenever it changes (0: it is our turn). ``stop`` ends the stream within a
+        second, whether it waits, reads the prompt or writes; the pieces simply end.
+        """
+
+
+_UNIT = re.compile(r"[^。！？!?\n]*[。！？!?\n]+")
+
+
+class LoopGuard:
+    """Notices when a text has begun to repeat itself, as greedy decoding of a small model sometimes does.
+
+    A loop is: the same line or sentence twice in a row; a longer one for the third time; or an ending that is one short string
+    over and over. Blank units count for nothing, so ruled lines and lists of short items pass.
+
+    >>> guard = LoopGuard()
+    >>> [guard.add(piece) for piece in ("先预填充。", "再解码。", "再解码。")]
+    [False, False, True]
+    """
+
+    def __init__(self) -> None:
+        self._tail = ""
+        self._units: dict[str, int] = {}
+        self._last = ""
+
+    def add(self, piece: str) -> bool:
+        """Add the next piece; True when the text runs in a loop."""
+        self._tail += piece
+        end = 0
+        for match in _UNIT.finditer(self._tail):
+            end = match.end()
+            if self._unit_repeats(fold(match.group())):
+                return True
+        if end:
+            self._tail = self._tail[end:]
+        return _ends_in_a_cycle(self._tail)
+
+    def _unit_repeats(self, unit: str) -> bool:
+        if sum(c.isalnum() for c in unit) < 3:
+            return False
+        count = self._units[unit] = self._units.get(unit, 0) + 1
+        consecutive, self._last = unit == self._last, unit
+        return consecutive or (count >= 3 and len(unit) >= 12)
+
+
+def _ends_in_a_cycle(text: str) -> bool:
+    """Whether the text ends in at least four repeats of one string, together 32 characters or more that are not all alike."""
+    for period in range(2, min(64, len(text) // 4) + 1):
+        unit = text[-period:]
+        repeats = max(4, -(-32 // period))
+        if text.endswith(unit * repeats) and sum(c.isalnum() for c in set(unit)) > 1:
+            return True
+    return False

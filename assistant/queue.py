@@ -1,0 +1,123 @@
+"""One worker, many askers: jobs run one at a time, first come first served, and each asker knows how many are ahead.
+
+The work runs in a thread of its own, not in the asker's: an asker who stops reading cannot hold up those behind him, and a job
+can be stopped while it is inside one long call.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from ingest.errors import MianpuError
+
+_POLL = 0.05  # seconds between two looks at a stop signal; well under the second within which it must act
+
+
+class _Job:
+    def __init__(self, work: Callable[[Callable[[], bool]], Iterable[str]], stop: threading.Event) -> None:
+        self.work = work
+        self.stop = stop
+        self.given_up = False
+        self.pieces: deque[str] = deque()
+        self.error: BaseException | None = None
+        self.finished = False
+
+    def halted(self) -> bool:
+        return self.given_up or self.stop.is_set()
+
+
+class FairQueue:
+    """Runs jobs that produce pieces of text. ``begin`` is called before each job; ``interrupt``, from any thread, to cut the
+    running job's current call short. Neither is called for another job than the one it is meant for."""
+
+    def __init__(self, begin: Callable[[], None], interrupt: Callable[[], None]) -> None:
+        self._begin = begin
+        self._interrupt = interrupt
+        self._changed = threading.Condition()
+        self._jobs: list[_Job] = []  # the first one is running
+        self._closed = False
+        self._worker = threading.Thread(target=self._run, name="chat-model", daemon=True)
+        self._worker.start()
+
+    def stream(
+        self, work: Callable[[Callable[[], bool]], Iterable[str]], stop: threading.Event, waiting: Callable[[int], None]
+    ) -> Iterator[str]:
+        """Queue the work and yield its pieces. Leaving the iterator early gives the job up, as ``stop`` does.
+
+        ``work`` gets a function that says whether it should end. An exception of the work is raised here. The place in the queue
+        is taken with the first ``next``.
+        """
+        job = _Job(work, stop)
+        with self._changed:
+            if self._closed:
+                raise MianpuError("the chat model is closed: start the program again")
+            self._jobs.append(job)
+            self._changed.notify_all()
+        told = -1
+        try:
+            while not stop.is_set():
+                with self._changed:
+                    ahead = self._jobs.index(job) if job in self._jobs else 0
+                    if ahead == told and not job.pieces and not job.finished:
+                        self._changed.wait(_POLL)
+                        continue
+                    pieces, finished = list(job.pieces), job.finished
+                    job.pieces.clear()
+                if ahead != told:
+                    told = ahead
+                    waiting(ahead)
+                yield from pieces
+                if finished:
+                    if job.error is not None:
+                        raise job.error
+                    return
+        finally:
+            self._give_up(job)
+
+    def close(self) -> None:
+        """Stop what runs, refuse what comes, wait for the worker."""
+        with self._changed:
+            self._closed = True
+            jobs = list(self._jobs)
+        for job in jobs:
+            self._give_up(job)
+        with self._changed:
+            self._changed.notify_all()
+        self._worker.join()
+
+    def _give_up(self, job: _Job) -> None:
+        with self._changed:
+            if job not in self._jobs:
+                return
+            job.given_up = True
+            if self._jobs[0] is job:
+                self._interrupt()  # under the lock: the worker cannot have gone on to the next job meanwhile
+            else:
+                self._jobs.remove(job)
+                job.finished = True
+                self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                if not self._jobs:
+                    return
+                job = self._jobs[0]
+                self._begin()
+                if job.given_up:
+                    self._interrupt()
+            try:
+                for piece in job.work(job.halted):
+                    with self._changed:
+                        job.pieces.append(piece)
+                        self._changed.notify_all()
+                    if job.halted():
+                        break
+            except BaseException as error:  # it belongs to the asker, not to the worker
+                job.error = error
+            with self._changed:
+                self._jobs.remove(job)
+                job.finished = True
+                self._changed.notify_all()

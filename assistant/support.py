@@ -1,0 +1,271 @@
+"""How well passages back a sentence: where exactly, and how sure.
+
+support = similarity of meaning + 0.2 x share of the sentence's words found there, of the best one to three contiguous sentences of
+a passage; halved when the two point in opposite directions (``claims.opposed``), zero when the sentence holds a number or a name
+that stands in no passage.
+
+Meaning is the cosine of sentence vectors after the mean vector of their language is taken away (Libovický et al., 2020: what is
+left of multilingual sentence vectors is largely language-neutral). Without that, e5 puts every pair of Chinese sentences above .83
+and an English paraphrase of a Chinese sentence below unrelated English ones. Weights and thresholds were chosen on the hand-written
+cases of tests/support_cases.py.
+"""
+
+import math
+import re
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from assistant.claims import Known, clauses, opposed
+from assistant.sentences import split, without_marker
+from ingest.document import Passage
+from ingest.embedding import Embedder
+from ingest.fulltext import words
+from ingest.vectors import Vectors
+
+THRESHOLD = 0.54  # sentence and passage in one language
+CROSS_THRESHOLD = 0.42  # an English sentence about a Chinese passage, or the other way: no words are shared
+_WORDS_WEIGHT = 0.2
+_LONGER = 0.02  # what each further sentence of a window must add to be worth pointing at
+_SAME_CLAUSE = 0.35  # share of a clause's words from which on two clauses are about the same thing
+_SECOND = 0.25  # share of the sentence's words that a second passage must add to be cited as well
+_WINDOW = 3
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place that backs a sentence. ``number`` counts from 1 into the passages shown; the span is in the document's text."""
+
+    number: int
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSentence:
+    """A sentence of an answer with what backs it. ``support`` is 0..1; an unsupported sentence has no citations."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    support: float
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Centres:
+    """The mean vectors (d,) of Chinese and of English sentences."""
+
+    chinese: Vectors
+    english: Vectors
+
+    @classmethod
+    def of(cls, embedder: Embedder, chinese: Sequence[str], english: Sequence[str]) -> "Centres":
+        """The means over sample texts; 24 in each language are enough."""
+        vectors = embedder.encode_passages([*chinese, *english])
+        return cls(vectors[: len(chinese)].mean(axis=0), vectors[len(chinese) :].mean(axis=0))
+
+    def centred(self, vectors: Vectors, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) of texts without what only tells their language, unit length."""
+        means = [self.chinese if is_chinese(text) else self.english for text in texts]
+        moved = vectors - np.stack(means) if len(texts) else vectors
+        unit: Vectors = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+        return unit
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text is Chinese, Latin terms in it allowed: one letter in six suffices."""
+    letters = sum(c.isalpha() for c in text)
+    return 6 * len(_HAN.findall(text)) >= max(1, letters)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A sentence of a passage: the passage's number from 1, and its span in the document."""
+
+    number: int
+    document: str
+    start: int
+    end: int
+    text: str
+
+
+class Evidence:
+    """The sentences of some passages, ready to be compared with.
+
+    ``also_known`` are further texts whose numbers and names may be used (the question, other names of the passages' concepts).
+    ``weights`` gives inverse document frequencies of words; by default they are counted over the passages' own sentences.
+    """
+
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        embedder: Embedder,
+        centres: Centres,
+        *,
+        also_known: Sequence[str] = (),
+        weights: Callable[[Sequence[str]], Mapping[str, float]] | None = None,
+    ) -> None:
+        self.units = tuple(
+            Unit(number, p.document, p.start + s.start, p.start + s.end, p.text[s.start : s.end])
+            for number, p in enumerate(passages, start=1)
+            for s in split(p.text)
+        )
+        self._embedder = embedder
+        self._centres = centres
+        self._unit_words = [frozenset(_words(unit.text)) for unit in self.units]
+        self._heading_words = {n: frozenset(_words(" ".join(p.headings[-2:]))) for n, p in enumerate(passages, start=1)}
+        self._known = Known([*(" ".join((*p.headings, p.text)) for p in passages), *also_known])
+        self._weights = weights or self._own_weights
+        self._vectors: Vectors | None = None
+        self._windows = [
+            (first, last)
+            for first in range(len(self.units))
+            for last in range(first + 1, min(first + _WINDOW, len(self.units)) + 1)
+            if self.units[first].number == self.units[last - 1].number
+        ]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The centred vectors (n, d) of the units; computed when first needed."""
+        if self._vectors is None:
+            texts = [unit.text for unit in self.units]
+            self._vectors = self._centres.centred(self._embedder.encode_passages(texts), texts)
+        return self._vectors
+
+    def check(self, sentence: str) -> CheckedSentence:
+        """Which sentences of the passages back this one, and how well."""
+        body = without_marker(sentence)
+        if not self.units or not body.strip() or self._known.foreign(body):
+            return CheckedSentence(sentence, (), 0.0, False)
+        idf = self._weights(sorted(set(_words(body))))
+        shares = [self._share(idf, *window) for window in self._windows]
+        meaning = self._meaning(body)
+        scores = [
+            m + _WORDS_WEIGHT * s - _LONGER * (last - first - 1)
+            for m, s, (first, last) in zip(meaning, shares, self._windows, strict=True)
+        ]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        window = self._windows[best]
+        threshold = THRESHOLD if is_chinese(body) == is_chinese(self._text(window)) else CROSS_THRESHOLD
+        score = min(1.0, max(0.0, scores[best]))
+        if self._opposes(body, window):
+            score *= 0.5
+        # 0..1 with the threshold at one half, so that one number means the same in every language
+        support = score / (2 * threshold) if score < threshold else 0.5 + 0.5 * (score - threshold) / (1 - threshold)
+        supported = score >= threshold
+        citations = self._citations(window, idf, shares) if supported else ()
+        return CheckedSentence(sentence, citations, round(support, 4), supported)
+
+    def nearest(self, question: str, limit: int, most_characters: int = 400) -> list[Unit]:
+        """The units that answer a question best, in reading order: by meaning and by the question's words."""
+        if not self.units:
+            return []
+        idf = self._weights(sorted(set(_words(question))))
+        vector = self._centres.centred(self._embedder.encode_questions([question]), [question])[0]
+        meaning = self.vectors @ vector
+        scores = [m + _WORDS_WEIGHT * self._share(idf, i, i + 1) for i, m in enumerate(meaning)]
+        chosen: list[int] = []
+        room = most_characters
+        for i in sorted(range(len(scores)), key=scores.__getitem__, reverse=True):
+            length = len(self.units[i].text)
+            if len(chosen) < limit and (length <= room or not chosen):
+                chosen.append(i)
+                room -= length
+        return [self.units[i] for i in sorted(chosen)]
+
+    def _meaning(self, sentence: str) -> list[float]:
+        vector = self._centres.centred(self._embedder.encode_passages([sentence]), [sentence])[0]
+        found = []
+        for first, last in self._windows:
+            mean = self.vectors[first:last].sum(axis=0)
+            found.append(float(mean @ vector / max(float(np.linalg.norm(mean)), 1e-9)))
+        return found
+
+    def _share(self, idf: Mapping[str, float], first: int, last: int) -> float:
+        """The share, by inverse document frequency, of the words that stand in a window or in the headings above it."""
+        present = frozenset().union(*self._unit_words[first:last], self._heading_words[self.units[first].number])
+        mass = sum(idf.values())
+        return sum(weight for word, weight in idf.items() if word in present) / mass if mass else 0.0
+
+    def _opposes(self, sentence: str, window: tuple[int, int]) -> bool:
+        """Whether a clause of the sentence says the opposite of the clause of the window that is most like it."""
+        theirs = [clause for unit in self.units[slice(*window)] for clause in clauses(unit.text)]
+        for clause in clauses(sentence):
+            mine = set(_words(clause))
+            if len(mine) < 2:
+                continue
+            overlap = [len(mine & set(_words(other))) / len(mine) for other in theirs]
+            closest = max(overlap, default=0.0)
+            if closest >= _SAME_CLAUSE and opposed(clause, theirs[overlap.index(closest)]):
+                return True
+        return False
+
+    def _citations(self, window: tuple[int, int], idf: Mapping[str, float], shares: Sequence[float]) -> tuple[Citation, ...]:
+        """The window, and a window of another passage when it holds what the first one lacks."""
+        first = self.units[window[0]]
+        cited = [self._citation(window)]
+        present = frozenset().union(*self._unit_words[slice(*window)], self._heading_words[first.number])
+        lacking = {word: weight for word, weight in idf.items() if word not in present}
+        mass = sum(idf.values())
+        others = [w for w in self._windows if self.units[w[0]].number != first.number]
+        if lacking and others:
+            second = max(others, key=lambda w: (self._share(lacking, *w), w[0] - w[1]))
+            if self._share(lacking, *second) * sum(lacking.values()) >= _SECOND * mass:
+                cited.append(self._citation(second))
+        return tuple(cited)
+
+    def _citation(self, window: tuple[int, int]) -> Citation:
+        first, last = self.units[window[0]], self.units[window[1] - 1]
+        return Citation(first.number, first.document, first.start, last.end)
+
+    def _text(self, window: tuple[int, int]) -> str:
+        return " ".join(unit.text for unit in self.units[slice(*window)])
+
+    def _own_weights(self, terms: Sequence[str]) -> dict[str, float]:
+        counts = Counter(word for present in self._unit_words for word in present)
+        return {term: math.log((len(self.units) + 1) / (counts[term] + 0.5)) for term in terms}
+
+
+class RememberingEmbedder:
+    """An embedder that remembers the passages it embedded last: the sentences of a passage come up again with the passage."""
+
+    def __init__(self, embedder: Embedder, size: int = 4096) -> None:
+        self._embedder = embedder
+        self._size = size
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+        self.fingerprint = embedder.fingerprint
+        self.dimension = embedder.dimension
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) of passages, unit length."""
+        with self._lock:
+            missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = dict(zip(missing, self._embedder.encode_passages(missing), strict=True)) if missing else {}
+        with self._lock:
+            self._known.update(new)
+            rows = [new[text] if text in new else self._known.get(text) for text in texts]
+            for text in texts:
+                if text in self._known:
+                    self._known.move_to_end(text)
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+        if any(row is None for row in rows):  # another thread pushed them out meanwhile
+            return self._embedder.encode_passages(texts)
+        return np.stack([row for row in rows if row is not None]) if rows else np.zeros((0, self.dimension), dtype=np.float32)
+
+    def encode_questions(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) of questions, unit length."""
+        return self._embedder.encode_questions(texts)
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
+    """Index words, with the plural of English words taken off."""
+    return tuple(w[:-1] if len(w) > 4 and w.isascii() and w.endswith("s") and not w.endswith("ss") else w for w in words(text))
