@@ -1,21 +1,19 @@
 """Raw text -> cleaned text and the spans cut out of it, each with its reason.
 
-The rules stand in ``boilerplate.toml``. They look at lines, never at single words of a paragraph, and a line that could also be part
-of an answer is cut only between other furniture. The cleaned text is exactly the raw text without the cuts:
+The rules stand in ``boilerplate.toml``. They look at lines, never at single words of a paragraph, and a line that could also be
+part of an answer is cut only between other furniture. The cleaned text is exactly the raw text without the cuts:
 
 >>> clean("问题\\n\\n在这里插入图片描述\\n\\n答案", "text").text
 '问题\\n\\n答案'
 """
 
 import re
-import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
-from typing import Any
 
+from ingest.boilerplate import reason_name as reason_name
+from ingest.boilerplate import rules
 from ingest.document import Cut
 
 _BULLET = re.compile(r"^(?:[-*•·●◦○▪■➤►‣+]\s*)+")
@@ -23,7 +21,8 @@ _FENCE = re.compile(r"^\s*(?:>\s*)*(`{3,}|~{3,})")
 _RULE_LINE = re.compile(r"^[\s\-*_=~—–─━.·•。…＊#]+$")
 _SETEXT = re.compile(r"^(?:=+|-+)\s*$")
 _CONTENTS_TITLE = re.compile(
-    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录.{0,6}|(?:table of )?contents|toc|导航|大纲|本文大纲)[*_】\]]*\s*[:：。]?\s*$",
+    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录.{0,6}|(?:table of )?contents|toc|导航|(?:本文)?大纲)"
+    r"[*_】\]]*\s*[:：。]?\s*$",
     re.I,
 )
 _NUMBER = re.compile(r"^[(（]?(?:\d{1,3}(?:\.\d+)*|[一二三四五六七八九十]{1,3})\s*[.、)）:：．]?\s*")
@@ -46,63 +45,6 @@ class CleanedText:
             starts.append(cut.start - shift)
             shift += cut.end - cut.start
         return offset + sum(cut.end - cut.start for cut in self.cuts[: bisect_right(starts, offset)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    """The rules of one kind of evidence; ``any`` matches what one of them matches, so most lines are asked once."""
-
-    any: re.Pattern[str]
-    rules: tuple[tuple[str, re.Pattern[str]], ...]
-
-    def reason(self, text: str) -> str:
-        """The reason to cut a line that consists of this text, or ''."""
-        if not text or len(text) > 240 or not self.any.fullmatch(text):
-            return ""
-        return next((reason for reason, pattern in self.rules if pattern.fullmatch(text)), "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    inside: "_Evidence"
-    alone: "_Evidence"
-    weak: "_Evidence"
-    advertises: re.Pattern[str]
-    start: re.Pattern[str]
-    call: re.Pattern[str]
-    gesture: re.Pattern[str]
-    hard: dict[str, re.Pattern[str]]
-    soft: dict[str, re.Pattern[str]]
-    reasons: dict[str, tuple[str, str]]
-
-
-@lru_cache(maxsize=1)
-def _rules() -> _Rules:
-    table: dict[str, Any] = tomllib.loads(resources.files("ingest").joinpath("boilerplate.toml").read_text("utf-8"))
-
-    def of(evidence: str) -> _Evidence:
-        rules = [rule for rule in table["rule"] if rule["evidence"] == evidence]
-        every = [pattern for rule in rules for pattern in rule["patterns"]]
-        return _Evidence(_any(every), tuple((rule["reason"], _any(rule["patterns"])) for rule in rules))
-
-    promotion = table["promotion"]
-    return _Rules(
-        of("inside"), of("alone"), of("weak"),
-        _any([*promotion["hard"].values(), *promotion["soft"].values(), promotion["gesture"]]), _any(promotion["start"]), _any(promotion["call"]), re.compile(promotion["gesture"]),
-        {name: re.compile(pattern) for name, pattern in promotion["hard"].items()},
-        {name: re.compile(pattern) for name, pattern in promotion["soft"].items()},
-        {name: (zh, en) for name, (zh, en) in table["reasons"].items()},
-    )  # fmt: skip
-
-
-def _any(patterns: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-
-
-def reason_name(reason: str, language: str = "zh") -> str:
-    """The reason of a cut as a person reads it."""
-    zh, en = _rules().reasons.get(reason, (reason, reason))
-    return zh if language == "zh" else en
 
 
 def clean(raw: str, format: str) -> CleanedText:
@@ -132,7 +74,7 @@ class _Page:
         self.reason = [""] * len(self.lines)
         self.spans: list[tuple[int, int, str]] = []  # cuts within a line
         self.code = code_lines(self.lines)
-        self.rules = _rules()
+        self.rules = rules()
 
     # --- steps ---
 
@@ -156,16 +98,14 @@ class _Page:
 
     def cut_inside(self) -> None:
         for i, line in self._open():
-            for reason, pattern in self.rules.inside.rules if self.rules.inside.any.search(line) else ():
-                found = list(pattern.finditer(line))
-                if not found:
-                    continue
-                rest = pattern.sub("", line)
-                if not _BULLET.sub("", rest.strip()).strip(" \t|>*_:："):
-                    self.reason[i] = reason
-                    break
+            found = list(self.rules.inside.any.finditer(line))
+            if not found:
+                continue
+            if not _BULLET.sub("", self.rules.inside.any.sub("", line).strip()).strip(" \t|>*_:："):
+                self.reason[i] = self.rules.inside.reason(found[0][0], len(line))
+            else:
                 at = self.starts[i]
-                self.spans += [(at + m.start(), at + m.end(), reason) for m in found]
+                self.spans += [(at + m.start(), at + m.end(), self.rules.inside.reason(m[0], len(line))) for m in found]
 
     def cut_alone(self) -> None:
         for i, _ in self._open():
@@ -263,6 +203,9 @@ class _Page:
             if not self.rules.start.fullmatch(self.plain[i].strip("#*_ 【】[]")):
                 continue
             region = self._promotion_region(n, hits)
+            if region and region[0] - n <= 3 and self.reason[filled[region[0]]] == "promotion":
+                done = region[0]  # the title of an advertisement that was cut line by line
+                self._cut(range(i, filled[done]), "promotion")
             kinds_hard = {kind for m in region for kind in hard.get(filled[m], ())}
             kinds = kinds_hard | {kind for m in region for kind in soft.get(filled[m], ())}
             if region and len(kinds_hard) >= 2 and len(kinds) >= 3:
@@ -405,14 +348,14 @@ class _Page:
 
 def _assemble(raw: str, spans: Sequence[tuple[int, int, str]], metadata: tuple[tuple[str, str], ...]) -> CleanedText:
     """The text without the spans; neighbouring spans of one reason become one cut, and blank lines join the cut beside them."""
-    merged: list[list[Any]] = []
+    merged: list[tuple[int, int, str]] = []
     for start, end, reason in spans:
         if merged and merged[-1][1] == start and (merged[-1][2] == reason or reason == "blank"):
-            merged[-1][1] = end
+            merged[-1] = (merged[-1][0], end, merged[-1][2])
         elif merged and merged[-1][1] == start and merged[-1][2] == "blank":
-            merged[-1][1:] = [end, reason]
+            merged[-1] = (merged[-1][0], end, reason)
         else:
-            merged.append([start, end, reason])
+            merged.append((start, end, reason))
     cuts = tuple(Cut(start, end, reason, raw[start:end]) for start, end, reason in merged)
     parts, position = [], 0
     for cut in cuts:

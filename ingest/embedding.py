@@ -248,6 +248,8 @@ def _quick_import() -> Iterator[None]:
         return
 
     def real(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # inspect looks at every module for a __file__; that is no use of it
         for module in ("sklearn", "sklearn.metrics"):
             if sys.modules.get(module) is stand_ins[module]:
                 del sys.modules[module]

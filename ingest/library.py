@@ -9,8 +9,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,43 +16,23 @@ import filelock
 import numpy as np
 
 from ingest import vectors
-from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer, content_hash
+from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
 from ingest.errors import LibraryBusy, MianpuError
 from ingest.fulltext import match_expression, words
+from ingest.rows import (
+    PAIR_COLUMNS,
+    PASSAGE_COLUMNS,
+    DocumentInfo,
+    delete,
+    insert,
+    pair_from,
+    passage_from,
+    passage_hash,
+    question_hash,
+)
 from ingest.schema import migrate
 
-_PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line
-    FROM passages p JOIN documents d ON d.id = p.document_id"""
-_PAIR_COLUMNS = """SELECT q.id, d.name, q.question, q.question_start, q.question_end,
-    substr(d.text, q.answer_start + 1, q.answer_end - q.answer_start), q.answer_start, q.answer_end, q.headings
-    FROM pairs q JOIN documents d ON d.id = q.document_id"""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentInfo:
-    """A row of the list of documents. ``pipeline`` names the version of reading, cleaning and splitting that made it."""
-
-    id: int
-    name: str
-    source: str
-    title: str
-    raw_hash: str
-    pipeline: str
-    characters: int
-    passages: int
-    pairs: int
-    added_at: str
-
-
-def passage_hash(text: str) -> str:
-    """Key of a passage's embedding; the kind is part of it because questions are embedded with another prefix."""
-    return content_hash("passage: " + text)
-
-
-def question_hash(text: str) -> str:
-    """Key of a question's embedding."""
-    return content_hash("query: " + text)
-
+__all__ = ["DocumentInfo", "Library", "passage_hash", "question_hash"]
 
 class Library:
     """An open library. Threads may share it: one connection behind one lock, every read is short."""
@@ -234,10 +212,10 @@ class Library:
             written: Path | None = None
             try:
                 with self.transaction() as connection:
-                    gone = _delete(connection, [*removed, *(p.document.name for p in documents)])
+                    gone = delete(connection, [*removed, *(p.document.name for p in documents)])
                     added: list[tuple[int, str]] = []
                     for parsed in documents:
-                        added += _insert(connection, parsed, pipeline)
+                        added += insert(connection, parsed, pipeline)
                     values = self.embeddings([h for _, h in added])
                     if not self.dimension:
                         raise MianpuError("no embedding model is recorded for this library")
@@ -308,7 +286,7 @@ class Library:
         found: dict[int, Passage] = {}
         for part in _parts(list(ids)):
             marks = ",".join("?" * len(part))
-            found.update((row[0], _passage(row)) for row in self.read(f"{_PASSAGE_COLUMNS} WHERE p.id IN ({marks})", part))
+            found.update((row[0], passage_from(row)) for row in self.read(f"{PASSAGE_COLUMNS} WHERE p.id IN ({marks})", part))
         return [found[i] for i in ids if i in found]
 
     def all_passages(self, document: str | None = None) -> list[Passage]:
@@ -332,13 +310,13 @@ class Library:
         found: dict[int, QuestionAnswer] = {}
         for part in _parts(list(ids)):
             marks = ",".join("?" * len(part))
-            found.update((row[0], _pair(row)) for row in self.read(f"{_PAIR_COLUMNS} WHERE q.id IN ({marks})", part))
+            found.update((row[0], pair_from(row)) for row in self.read(f"{PAIR_COLUMNS} WHERE q.id IN ({marks})", part))
         return [found[i] for i in ids if i in found]
 
     def all_pairs(self, document: str | None = None) -> list[QuestionAnswer]:
         """Every pair (of one document), in reading order."""
         where, parameters = ("", ()) if document is None else (" WHERE d.name = ?", (document,))
-        return [_pair(row) for row in self.read(f"{_PAIR_COLUMNS}{where} ORDER BY d.name, q.question_start", parameters)]
+        return [pair_from(row) for row in self.read(f"{PAIR_COLUMNS}{where} ORDER BY d.name, q.question_start", parameters)]
 
     def passage_count(self) -> int:
         """Number of passages."""
@@ -466,68 +444,3 @@ def _set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None
 def _parts(items: list[Any], size: int = 500) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
-    """Delete documents; returns the vector ids that go with them."""
-    gone: list[int] = []
-    for name in names:
-        row = connection.execute("SELECT id FROM documents WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            continue
-        passages = [r[0] for r in connection.execute("SELECT id FROM passages WHERE document_id = ?", row)]
-        pairs = connection.execute("SELECT id FROM pairs WHERE document_id = ? AND answer_end > answer_start", row)
-        gone += passages + [r[0] + vectors.PAIR_BASE for r in pairs]
-        connection.executemany("DELETE FROM passages_words WHERE rowid = ?", [(i,) for i in passages])
-        connection.execute("DELETE FROM documents WHERE id = ?", row)
-    return gone
-
-
-def _insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str) -> list[tuple[int, str]]:
-    """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector."""
-    document, added = parsed.document, []
-    document_id = connection.execute(
-        "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings,"
-        " added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            document.name, document.source, document.title, document.text, document.raw_hash, document.format, document.encoding,
-            pipeline, _json([asdict(cut) for cut in document.cuts]), _json(document.metadata),
-            _json([asdict(heading) for heading in parsed.headings]), datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-    ).lastrowid  # fmt: skip
-    for passage in parsed.passages:
-        digest = passage_hash(passage.embedding_text)
-        row = (document_id, passage.start, passage.end, _json(passage.headings), passage.line, digest)
-        passage_id = connection.execute(
-            'INSERT INTO passages (document_id, start, "end", headings, line, embedding) VALUES (?, ?, ?, ?, ?, ?)', row
-        ).lastrowid
-        connection.execute(
-            "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
-            (passage_id, " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))),
-        )
-        added.append((int(passage_id or 0), digest))
-    for pair in parsed.pairs:
-        digest = question_hash(pair.question)
-        pair_id = connection.execute(
-            "INSERT INTO pairs (document_id, key, question, question_start, question_end, answer_start, answer_end, headings,"
-            " embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                document_id, pair.key, pair.question, pair.question_start, pair.question_end, pair.answer_start,
-                pair.answer_end, _json(pair.headings), digest,
-            ),
-        ).lastrowid  # fmt: skip
-        if pair.answer:
-            added.append((int(pair_id or 0) + vectors.PAIR_BASE, digest))
-    return added
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _passage(row: Sequence[Any]) -> Passage:
-    return Passage(row[1], row[2], row[3], row[4], tuple(json.loads(row[5])), row[6], row[0])
-
-
-def _pair(row: Sequence[Any]) -> QuestionAnswer:
-    return QuestionAnswer(row[1], row[2], row[3], row[4], row[5], row[6], row[7], tuple(json.loads(row[8])), row[0])

@@ -50,10 +50,10 @@ _ASK_WORD = re.compile(
 )
 _ASK_VERB = re.compile(
     r"^(?:请|试|能)?(?:你|您|详细|简单|简要|具体|大致|分别|手动|口头)?(?:地|的)?"
-    r"(?:说一?[下说]|说明|介绍一?[下]?|简述|概述|阐述|解释|讲一?[下讲]|讲述|谈一?[下谈]|描述|比较|对比|推导|证明|写[出一]|手写|手撕|实现"
-    r"|列举|列出|举例|分析|聊[聊一]|计算|估算|给出|总结)"
-    r"|^(?:explain|describe|compare|define|discuss|derive|implement|write|list|name|give|walk me|tell me|contrast|calculate|estimate"
-    r"|outline|summari[sz]e)\b",
+    r"(?:说一?[下说]|说明|介绍一?[下]?|简述|概述|阐述|解释|讲一?[下讲]|讲述|谈一?[下谈]|描述|比较|对比|推导|证明|写[出一]|手写"
+    r"|手撕|实现|列举|列出|举例|分析|聊[聊一]|计算|估算|给出|总结)"
+    r"|^(?:explain|describe|compare|define|discuss|derive|implement|write|list|name|give|walk me|tell me|contrast|calculate"
+    r"|estimate|outline|summari[sz]e)\b",
     re.I,
 )
 _ASK_INSIDE = re.compile(

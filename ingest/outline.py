@@ -12,7 +12,8 @@ from ingest.lines import CLOSING_TITLE, SUMMARY_TITLE, Line, after_answer_label,
 from ingest.questions import mark_questions
 
 _CLOSING_TEXT = re.compile(
-    r"本文|本篇|这篇文章|以上(?:就|便|即|均|都)?是|希望(?:对|能|通过|本|这|大家|以上)|祝(?:大家|你|您)|(?:this|the) (?:article|post|guide)\b",
+    r"本文|本篇|这篇文章|以上(?:就|便|即|均|都)?是|希望(?:对|能|通过|本|这|大家|以上)|祝(?:大家|你|您)"
+    r"|(?:this|the) (?:article|post|guide)\b",
     re.I,
 )
 _GOOD_BYE = re.compile(r"以上(?:就|便|即)?是|希望(?:对|本文|这|能|以上)|祝(?:大家|你|您)|感谢(?:阅读|观看)|持续更新|未完待续")
@@ -31,11 +32,13 @@ _DEPTH = 8  # levels of an outline; what would be deeper stands beside the deepe
 class Node:
     """A heading or a question and its place in the outline.
 
-    ``line`` is the index (in ``Outline.lines``) of its first line, ``body`` that of the line behind it; ``level`` counts from 1.
+    ``line``, ``title_line`` and ``body`` are indices in ``Outline.lines``: of its first line, of the line with its title, of the
+    line behind it. ``level`` counts from 1.
     ``inline_answer`` is the offset of an answer on the question's own line, 0 without one.
     """
 
     line: int
+    title_line: int
     body: int
     style: str
     number: int
@@ -158,7 +161,7 @@ def _is_short(line: Line) -> bool:
     text = line.plain
     if line.protected or line.bullet or line.style or line.indent > 1 or not 2 <= len(text) <= 48:
         return False
-    if sum(2 if "\u2e80" <= char else 1 for char in text) > 48 or not any(char.isalpha() for char in text[:4]):
+    if sum(2 if char >= "\u2e80" else 1 for char in text) > 48 or not any(char.isalpha() for char in text[:4]):
         return False
     return not _NO_TITLE.search(text)
 
@@ -184,7 +187,7 @@ def _nodes(lines: Sequence[Line]) -> list[Node]:
             body += 1
         first = n - line.lead
         span = (lines[first].start, line.end, line.title_start, line.title_end)
-        node = Node(first, body, style, line.number, line.parts, question, *span)
+        node = Node(first, n, body, style, line.number, line.parts, question, *span)
         if question:
             _split_question(node, line, lines[body] if body < len(lines) else None)
         nodes.append(node)

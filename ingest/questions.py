@@ -173,9 +173,9 @@ def _extend_open_lists(lines: Sequence[Line]) -> None:
                 together = 0
                 continue
             together += line.role == "question"
-            if line.role == "question" and not next_line.role and together >= 2 and not next_line.bullet:
-                if _sign(line) == _sign(next_line) and len(next_line.plain) <= 200:
-                    _accept([next_line])
+            like = _sign(line) == _sign(next_line) and not next_line.bullet and len(next_line.plain) <= 200
+            if line.role == "question" and together >= 2 and like:
+                _accept([next_line])
 
 
 def _asks(line: Line) -> int:
@@ -216,7 +216,7 @@ def _mark_standing_alone(lines: Sequence[Line]) -> None:
 
 
 def _mark_bare_lists(lines: Sequence[Line]) -> None:
-    """A list of questions without answers that stands before the first question with a number or a mark (or on a page of its own)."""
+    """A list of questions without answers that stands before the first question with a number or a mark."""
     run: list[Line] = []
     for line in lines:
         if line.role == "question":

@@ -1,8 +1,8 @@
 """Cleaned text -> headings, question-answer pairs and passages, all as exact spans of the text.
 
-A passage follows the structure first: a question with its short answer, a section, a list; then the length: about ``TARGET`` tokens,
-so that with its headings it stays below the 512 tokens the embedding model reads. Formulas, code blocks and table rows are cut only
-when one of them alone is too long.
+A passage follows the structure first: a question with its short answer, a section, a list; then the length: about ``TARGET``
+tokens, so that with its headings it stays below the 512 tokens the embedding model reads. Formulas, code blocks and table rows are
+cut only when one of them alone is too long.
 """
 
 import re
@@ -61,10 +61,10 @@ def title_of(text: str, format: str, name: str, metadata: Sequence[tuple[str, st
 
 
 def token_costs(text: str) -> npt.NDArray[np.int64]:
-    """Estimated tokens of the embedding model in tenths, summed from the start: shape (len + 1,), ``costs[b] - costs[a]`` for a span.
+    """Estimated tokens of the embedding model in tenths, summed from the start: shape (len + 1,).
 
-    Fitted on notes in both languages against the model's own tokenizer: a Chinese character 0.7, a Latin letter 0.2, a digit 0.6,
-    a space 0.3, anything else 1.4.
+    ``costs[b] - costs[a]`` is the cost of a span. Fitted on notes in both languages against the model's own tokenizer: a Chinese
+    character 0.7, a Latin letter 0.2, a digit 0.6, a space 0.3, anything else 1.4.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     costs = np.full(len(codes), 14, dtype=np.int64)
@@ -127,30 +127,36 @@ class _Tree:
     # --- pairs ---
 
     def _answer(self, n: int) -> tuple[int, int] | None:
-        """The span that answers the question of node ``n``: None when it is no question, or only the title of questions below it."""
+        """The span that answers node ``n``: None when it is no question, or only the title of questions below it."""
         node = self.nodes[n]
         if not node.question or node.title_end <= node.title_start:
             return None
-        end = self.ends[n]
-        nested = n + 1 < len(self.nodes) and self.nodes[n + 1].line < end
-        inner = next((m for m in range(n + 1, len(self.nodes)) if self.nodes[m].question or self.nodes[m].line >= end), None)
-        if inner is not None and self.nodes[inner].line < end:
-            end = self.nodes[inner].line
-            while n + 1 < inner and self.nodes[inner - 1].body >= end > node.body and self.nodes[inner - 1].line > node.line:
-                inner, end = inner - 1, self.nodes[inner - 1].line  # the title of the nested questions is no part of the answer
-        last_of_all = not any(other.question for other in self.nodes[n + 1 : n + 2]) and end == len(self.lines)
+        end = self._own_end(n)
         first, start = answer_start(self.lines, node.body, end)
+        last_of_all = end == len(self.lines)
         while end > first and is_trailing(self.lines[end - 1], last_of_all):
             end -= 1
-        if first >= end:
-            if node.inline_answer:
-                line = self.lines[node.line]
-                return node.inline_answer, line.start + len(line.text.rstrip())
-            if nested and self.children[n]:
-                return None
-            return node.title_end, node.title_end
-        last = self.lines[end - 1]
-        return node.inline_answer or start, last.start + len(last.text.rstrip())
+        if first < end:
+            last = self.lines[end - 1]
+            return node.inline_answer or start, last.start + len(last.text.rstrip())
+        if node.inline_answer:
+            return node.inline_answer, node.inline_answer + len(self.text[node.inline_answer : node.end].rstrip())
+        if self.children[n]:
+            return None
+        return node.title_end, node.title_end
+
+    def _own_end(self, n: int) -> int:
+        """The line behind the last one of a node that belongs to no question nested in it."""
+        node, end = self.nodes[n], self.ends[n]
+        for m in range(n + 1, len(self.nodes)):
+            if self.nodes[m].line >= end:
+                break
+            if self.nodes[m].question:
+                end = self.nodes[m].line
+                while m > n + 1 and self.nodes[m - 1].body == end:
+                    m, end = m - 1, self.nodes[m - 1].line  # the titles right above the nested question are its own
+                break
+        return max(end, node.body)
 
     def pairs(self, document: str) -> Iterator[QuestionAnswer]:
         """The question-answer pairs in reading order; an open question that is answered elsewhere in the text is left out."""
@@ -203,7 +209,7 @@ class _Tree:
                 body = self.lines[node.body].start if node.body < end else node.title_start
                 return [_Piece(body, stop, node.title_start, inside)]
         if node.question and not (children and not answered):
-            pieces = self._pieces(node.line, own_end, n, inside, start=node.title_start)
+            pieces = self._pieces(node.title_line, own_end, n, inside, start=node.title_start)
         elif node.body >= end:
             return [_Piece(node.title_start, max(node.title_end, stop), node.title_start, path)]
         else:

@@ -26,7 +26,9 @@ class WordEmbedder:
         self.encoded += texts
         rows = [[float(fold(text).count(word)) for word in VOCABULARY] + [0.1] for text in texts]
         values = np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
-        return values / np.linalg.norm(values, axis=1, keepdims=True)
+        lengths = np.linalg.norm(values, axis=1, keepdims=True)
+        unit: Vectors = np.divide(values, lengths, dtype=np.float32)
+        return unit
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         return self.encode_passages(texts)

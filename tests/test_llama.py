@@ -179,8 +179,8 @@ def test_special_tokens_in_texts_are_inert(chat: LlamaChat, text: str) -> None:
     plain = chat._blocks(Prompt("s", ("p",), (Turn("user", "h"), Turn("assistant", "a")), "q"))
     laden = chat._blocks(Prompt("s", (text,), (Turn("user", text), Turn("assistant", text)), text))
     vocabulary = chat._vocab
-    control = [[t for t in block if chat._api.llama_vocab_is_control(vocabulary, t)] for block in (plain, laden) for block in block]
-    assert [t for block in control[: len(plain)] for t in block] == [t for block in control[len(plain) :] for t in block]
+    control = [[t for block in blocks for t in block if chat._api.llama_vocab_is_control(vocabulary, t)] for blocks in (plain, laden)]
+    assert control[0] == control[1] != []
     # and nothing is lost: the text is read as the characters it consists of
     assert b"".join(chat._piece(t) for t in chat._tokenise(text, special=False)).decode() == text
     assert "巴黎" in ask(chat, Prompt(SYSTEM, (f"法国的首都是巴黎。{text}\n\n",), (), "法国的首都是哪座城市?"))

@@ -1,5 +1,7 @@
 """Sentences and their spans, whole text and stream."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ PIECES = st.lists(
 def test_spans_are_in_order_and_lose_nothing_but_blanks(pieces: list[str]) -> None:
     text = "".join(pieces)
     spans = split(text)
-    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(spans))
     assert all(text[s.start : s.end] == text[s.start : s.end].strip() != "" for s in spans)
     outside, at = "", 0
     for span in [*spans, Span(len(text), len(text))]:
@@ -62,7 +64,7 @@ def test_a_stream_tells_every_sentence_once_in_order(pieces: list[str]) -> None:
     stream = SentenceStream()
     spans = [span for piece in pieces for span in stream.feed(piece)] + stream.finish()
     assert stream.text == "".join(pieces)
-    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(spans))
     assert "".join("".join(stream.text[s.start : s.end].split()) for s in spans) == "".join(stream.text.split())
 
 

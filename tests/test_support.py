@@ -18,41 +18,41 @@ TOPICS = ("缓存", "注意力", "归一化", "位置", "显存", "cache", "atte
 
 
 class TopicEmbedder:
-    """One dimension a topic word, one for Chinese, one for English: cosine 1 for the same topics in one language.
-
-    Without the language dimensions (what centring takes away) 缓存 and cache are one topic, 注意力 and attention another.
-    """
+    """One dimension a topic (缓存 and cache are one, 注意力 and attention another), one for Chinese, one for English, which weigh
+    ``language`` each: what centring takes away."""
 
     fingerprint = "topics"
     dimension = 7
 
-    def __init__(self) -> None:
+    def __init__(self, language: float = 0.0) -> None:
+        self.language = language
         self.calls: list[list[str]] = []
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         self.calls.append(list(texts))
         rows = np.array([self._row(text) for text in texts], dtype=np.float32).reshape(len(texts), self.dimension)
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        unit: Vectors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return unit
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         return self.encode_passages(texts)
 
     def _row(self, text: str) -> list[float]:
         row = [float(text.lower().count(word)) for word in TOPICS]
-        return [row[0] + row[5], row[1] + row[6], *row[2:5], 1.0 * is_chinese(text), 1.0 * (not is_chinese(text))]
+        return [row[0] + row[5], row[1] + row[6], *row[2:5], self.language * is_chinese(text), self.language * (not is_chinese(text))]
 
 
 ZERO = np.zeros(7, dtype=np.float32)
 CENTRES = Centres(ZERO, ZERO)
 
 
-def evidence(*texts: str, also_known: Sequence[str] = (), headings: tuple[str, ...] = (), centres: Centres = CENTRES) -> Evidence:
+def evidence(*texts: str, also_known: Sequence[str] = (), language: float = 0.0, centres: Centres = CENTRES) -> Evidence:
     """Passages of one document, one after the other with 10 characters between them, starting at 100."""
     passages, at = [], 100
     for text in texts:
-        passages.append(Passage("a.md", at, at + len(text), text, headings))
+        passages.append(Passage("a.md", at, at + len(text), text))
         at += len(text) + 10
-    return Evidence(passages, TopicEmbedder(), centres, also_known=also_known)
+    return Evidence(passages, TopicEmbedder(language), centres, also_known=also_known)
 
 
 def test_a_citation_points_at_the_very_sentence() -> None:
@@ -113,11 +113,10 @@ def test_headings_count_as_words_of_their_passage() -> None:
 
 
 def test_languages_meet_only_after_centring() -> None:
-    embedder = TopicEmbedder()
-    chinese, english = embedder.encode_passages(["空", "none"])
-    text, sentence = "缓存,缓存。", "The cache, a cache."
-    assert not evidence(text).check(sentence).supported
-    assert evidence(text, centres=Centres(chinese, english)).check(sentence).supported
+    chinese, english = 0.9 * TopicEmbedder(4.0).encode_passages(["空", "none"])
+    text, sentence = "缓存。", "The cache."
+    assert not evidence(text, language=4.0).check(sentence).supported
+    assert evidence(text, language=4.0, centres=Centres(chinese, english)).check(sentence).supported
 
 
 def test_no_passages_support_nothing() -> None:
