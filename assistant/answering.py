@@ -33,10 +33,11 @@ from assistant.events import (
     answer_to_json,
     sentence_from_json,
 )
+from assistant.language import Centres, language_centres
 from assistant.llm import ChatModel, Prompt, Turn
 from assistant.retrieval import Hit, search, select
 from assistant.sentences import SentenceStream, Span, split, states_something
-from assistant.support import Centres, CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
+from assistant.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
 from ingest.document import QuestionAnswer, fold
 from ingest.embedding import Embedder
 from ingest.library import Library
@@ -53,7 +54,6 @@ NEAR = 5  # hits shown when there is no answer
 _QUOTE_SENTENCES, _QUOTE_CHARACTERS = 3, 400
 _EXTRACT_SENTENCES, _EXTRACT_CHARACTERS = 6, 700
 _PAIR_MATCHES = 0.5  # share of the source «question» (a cosine of .93) from which on a pair's question is taken to be this question
-_CENTRE_TEXTS = 24
 _POINTS_BACK = re.compile(
     "它|这个|这种|这些|那个|那么|那|上面|前面|刚才|其中|该|呢[?？]?$|还有|为什么[?？]?$|继续|^(?:再|具体|详细|举)"
     r"|\b(?:it|its|this|that|these|those|they|them|more|above)\b",
@@ -93,12 +93,12 @@ class Assistant:
         """The language centres of the embedding model; the library remembers them."""
         with self._lock:
             if self._centres is None:
-                self._centres = _centres(self.library, self.embedder, self._graph)
+                self._centres = language_centres(self.library, self.embedder, self._graph.glossary)
             return self._centres
 
     def warm(self) -> None:
         """Do ahead of the first question what would make it slow: Chinese last, so that it is what the model has at hand."""
-        _ = self.centres
+        search("KV 缓存", self.library, self.embedder, self.graph, centres=self.centres)  # the word list of jieba, the vector file
         if isinstance(self.chat_model, WarmedModel):
             for language in ("en", "zh"):
                 self.chat_model.warm(prompts.system_text(language))
@@ -117,7 +117,7 @@ def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: t
 
     yield Searching()
     graph, model = assistant.graph, assistant.chat_model
-    result = search(standalone(question, history, graph), assistant.library, assistant.embedder, graph)
+    result = search(standalone(question, history, graph), assistant.library, assistant.embedder, graph, centres=assistant.centres)
     mark("search")
     if not result.answered:
         near, text = result.hits[:NEAR], prompts.not_found(question)
@@ -290,24 +290,6 @@ def _evidence(question: str, hits: Sequence[Hit], assistant: Assistant) -> Evide
         return {term: math.log((total + 1) / (max(counts[term], counts[term + "s"]) + 0.5)) for term in terms}
 
     return Evidence(passages, assistant.embedder, assistant.centres, also_known=[question, *named], weights=weights)
-
-
-def _centres(library: Library, embedder: Embedder, graph: ConceptGraph) -> Centres:
-    """From the library's notes about itself, or from the definitions of the glossary, which stand there in both languages."""
-    key = f"centres-{embedder.fingerprint}"
-    kept = library.meta(key)
-    if kept is not None:
-        chinese, english = np.asarray(json.loads(kept), dtype=np.float32)
-        return Centres(chinese, english)
-    concepts = list(graph.glossary.concepts.values())
-    sample = concepts[:: max(1, len(concepts) // _CENTRE_TEXTS)][:_CENTRE_TEXTS]
-    if not sample:
-        zero = np.zeros(embedder.dimension, dtype=np.float32)
-        return Centres(zero, zero)
-    centres = Centres.of(embedder, [c.definition for c in sample], [c.definition_en for c in sample])
-    values = [[round(float(v), 6) for v in centre] for centre in (centres.chinese, centres.english)]
-    library.set_meta(**{key: json.dumps(values)})
-    return centres
 
 
 def _rough_tokens(text: str) -> int:

@@ -24,7 +24,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads, in this order: system text, passages, conversation, question.
+    """What the model reads, in this order: system text, passages, conversation (it begins with the user), question.
 
     The passages stay separate blocks, each tokenised by itself, so that an engine can keep what it computed for one of them and
     use it wherever the passage comes up again.

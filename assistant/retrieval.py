@@ -15,6 +15,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from assistant.language import Centres, language_centres
 from ingest.document import Passage, QuestionAnswer
 from ingest.embedding import Embedder
 from ingest.fulltext import words
@@ -57,6 +58,7 @@ class Ranking:
     """The numbers of ``ranking.toml``: weights of the sources, and the logistic model of answerability with its threshold."""
 
     weights: Mapping[str, float]
+    weights_english: Mapping[str, float]
     answerable: Mapping[str, float]
     intercept: float
     threshold: float
@@ -67,13 +69,14 @@ def shipped_ranking() -> Ranking:
     """The ranking that comes with the program."""
     values = tomllib.loads(files("assistant").joinpath("ranking.toml").read_text(encoding="utf-8"))
     answerable = dict(values["answerable"])
-    return Ranking(values["weights"], answerable["features"], answerable["intercept"], answerable["threshold"])
+    return Ranking(values["weights"], values["weights_english"], answerable["features"], answerable["intercept"], answerable["threshold"])
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The candidate passages of one question with the raw score of every source (aligned with ``ids``; 0 where it has none).
 
+    ``cosines`` compare the vectors as they are, ``centred`` without what only tells their language (assistant/language.py).
     ``named`` has, for each concept the question names, the passages that mention it; ``strangers`` the Latin words of a Chinese
     question that stand nowhere in the library (empty for an English question: its words need not stand there).
     """
@@ -81,6 +84,7 @@ class Candidates:
     ids: tuple[int, ...]
     passages: tuple[Passage, ...]
     cosines: Vectors
+    centred: Vectors
     bm25: Vectors
     question: Vectors
     concept: Vectors
@@ -98,13 +102,16 @@ def search(
     graph: ConceptGraph,
     k: int = 10,
     ranking: Ranking | None = None,
+    centres: Centres | None = None,
 ) -> SearchResult:
     """Rank passages for a question; the best ``k``, best first."""
     ranking = ranking or shipped_ranking()
+    centres = centres or language_centres(library, embedder, graph.glossary)
     vector = embedder.encode_questions([question])[0]
-    candidates = gather(question, vector, library, graph)
+    candidates = gather(question, vector, library, graph, centres)
     shares = normalised(candidates)
-    total = sum((ranking.weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
+    weights = ranking.weights_english if candidates.english else ranking.weights
+    total = sum((weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
     order = [int(i) for i in np.argsort(-total, kind="stable")]
     hits = tuple(
         Hit(
@@ -122,7 +129,7 @@ def search(
     return SearchResult(question, hits, chance, bool(hits) and chance >= ranking.threshold, nearest, features)
 
 
-def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph) -> Candidates:
+def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph, centres: Centres) -> Candidates:
     """Candidates of every source, with every source's raw score for each of them. ``vector`` (d,) is the question's."""
     dense = dict(library.nearest_passages(vector, CANDIDATES))
     lexical = dict(library.match_words(question, CANDIDATES))
@@ -133,7 +140,8 @@ def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph
     # A passage that only mentions a concept is no candidate: it must be near by vector, words or a question as well.
     passages = library.passages(list(dict.fromkeys([*dense, *lexical, *asked])))
     ids = tuple(p.id for p in passages)
-    cosines = library.vectors_of(ids) @ vector if ids else np.zeros(0, dtype=np.float32)
+    stored = library.vectors_of(ids)
+    meaning = centres.centred(vector.reshape(1, -1), [question])[0]
     english = not _CHINESE.search(question)
     latin = [] if english else [word for word in words(question) if word.isascii() and len(word) > 1]
     strangers = tuple(word for word, count in library.word_counts(latin).items() if not count)
@@ -142,7 +150,18 @@ def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph
         return np.array([scores.get(i, 0.0) for i in ids], dtype=np.float32)
 
     return Candidates(
-        ids, tuple(passages), cosines, column(lexical), column(asked), column(mentioned), pairs, named, strangers, english, size
+        ids,
+        tuple(passages),
+        stored @ vector,
+        centres.centred(stored, [p.text for p in passages]) @ meaning,
+        column(lexical),
+        column(asked),
+        column(mentioned),
+        pairs,
+        named,
+        strangers,
+        english,
+        size,
     )
 
 
@@ -178,7 +197,7 @@ def normalised(candidates: Candidates) -> dict[str, Vectors]:
     """
     bm25 = candidates.bm25 / candidates.bm25.max() if len(candidates.ids) and candidates.bm25.max() > 0 else candidates.bm25
     return {
-        "dense": _spread(candidates.cosines),
+        "dense": _spread(candidates.centred),
         "bm25": bm25,
         "question": np.clip((candidates.question - 0.86) / 0.14, 0.0, 1.0),
         "concept": candidates.concept,
@@ -204,6 +223,7 @@ def answerable_features(candidates: Candidates, order: Sequence[int]) -> dict[st
     covered = sum(weight for key, weight in weights.items() if candidates.named[key] & best)
     return {
         "cosine": float((cosines[0] - 0.80) / 0.10),
+        "centred": float(candidates.centred.max()),
         # how far the best stands above the field: an answer is near one passage, small talk is equally far from all
         "lead": float((cosines[0] - np.median(cosines)) / 0.10),
         "question": float(max(0.0, (candidates.question.max() - 0.86) / 0.14)),

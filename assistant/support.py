@@ -21,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from assistant.claims import Known, clauses, opposed
+from assistant.language import Centres, is_chinese
 from assistant.sentences import split, without_marker
 from ingest.document import Passage
 from ingest.embedding import Embedder
@@ -34,7 +35,6 @@ _LONGER = 0.02  # what each further sentence of a window must add to be worth po
 _SAME_CLAUSE = 0.35  # share of a clause's words from which on two clauses are about the same thing
 _SECOND = 0.25  # share of the sentence's words that a second passage must add to be cited as well
 _WINDOW = 3
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +55,6 @@ class CheckedSentence:
     citations: tuple[Citation, ...]
     support: float
     supported: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Centres:
-    """The mean vectors (d,) of Chinese and of English sentences."""
-
-    chinese: Vectors
-    english: Vectors
-
-    @classmethod
-    def of(cls, embedder: Embedder, chinese: Sequence[str], english: Sequence[str]) -> "Centres":
-        """The means over sample texts; 24 in each language are enough."""
-        vectors = embedder.encode_passages([*chinese, *english])
-        return cls(vectors[: len(chinese)].mean(axis=0), vectors[len(chinese) :].mean(axis=0))
-
-    def centred(self, vectors: Vectors, texts: Sequence[str]) -> Vectors:
-        """Vectors (n, d) of texts without what only tells their language, unit length."""
-        means = [self.chinese if is_chinese(text) else self.english for text in texts]
-        moved = vectors - np.stack(means) if len(texts) else vectors
-        unit: Vectors = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
-        return unit
-
-
-def is_chinese(text: str) -> bool:
-    """Whether a text is Chinese, Latin terms in it allowed: one letter in six suffices."""
-    letters = sum(c.isalpha() for c in text)
-    return 6 * len(_HAN.findall(text)) >= max(1, letters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ def _load(folder: Path, precision: str) -> Any:
         model = sentence_transformers.SentenceTransformer(
             str(folder), device="cpu", local_files_only=True, model_kwargs=arguments
         )
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
+    except Exception as error:  # a damaged file surfaces as whatever its parser raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MianpuError(
             f"the embedding model in {folder} cannot be loaded ({reason}): remove the folder to have it built again,"

@@ -266,7 +266,7 @@ def _stream(client: httpx.Client, file: ModelFile, address: str, partial: Path, 
             raise _Unusable(f"model hub: it offers {start + int(length):,} bytes instead of {file.size:,}")
         progress(file.name + BYTES, start, file.size)
         with open(partial, "ab" if resumed else "wb") as output:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_raw():  # as it arrives: nothing waits in a buffer when the connection breaks
                 if start + len(chunk) > file.size:
                     raise _Unusable("model hub: it sends more than the file has")
                 output.write(chunk)

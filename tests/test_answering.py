@@ -102,7 +102,7 @@ def found(library: Library, monkeypatch: pytest.MonkeyPatch) -> Search:
     def script(*numbers: int, answered: bool = True, asked: float = 0.0) -> None:
         passages, (pair,) = library.all_passages(), library.all_pairs()
 
-        def search(question: str, *_: object) -> SearchResult:
+        def search(question: str, *_: object, **__: object) -> SearchResult:
             hits = tuple(
                 Hit(passages[n], 1.0 - 0.1 * rank, {"question": asked if passages[n].document == "b.md" else 0.0}, 0.9,
                     pair if passages[n].document == "b.md" else None)
@@ -174,7 +174,9 @@ def test_the_model_reads_system_passages_history_and_question_apart(library: Lib
     events(library, model, turns=turns)
     (prompt,) = model.prompts
     assert [CACHE in block for block in prompt.passages] == [True, False]
-    assert (prompt.history, prompt.question) == (turns, QUESTION)
+    assert [turn.role for turn in prompt.history] == ["user", "assistant"]
+    assert "你好" in prompt.history[0].text
+    assert QUESTION in prompt.question
     assert CACHE not in prompt.system
 
 

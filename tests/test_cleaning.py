@@ -62,6 +62,10 @@ def test_an_image_within_a_line_leaves_the_line() -> None:
         ("需要资料的朋友可以扫描下方二维码免费领取", "promotion"),
         ("想要更多题目，欢迎关注公众号，进群一起学习", "promotion"),
         ("喜欢本文记得点赞、收藏、关注", "promotion"),
+        ("前排提示，文末有独家资料包哦", "promotion"),
+        ("您的位置：首页 > 科技 > 正文", "navigation"),
+        ("本文字数：2046 字", "counters"),
+        ("最低0.47元/天 解锁文章", "counters"),
     ],
 )
 def test_furniture_is_cut_with_its_reason(line: str, reason: str) -> None:
@@ -83,6 +87,8 @@ def test_furniture_is_cut_with_its_reason(line: str, reason: str) -> None:
         "思维链让模型先写推理步骤，再写答案。",
         "输出 100\n得分 3.5",
         "为什么要关注长尾？因为长尾样本的损失大。",
+        "该卫星已于2008年6月9日发射升空。",
+        "最后，参考答案要点：先检索，再重排，最后生成。",
     ],
 )
 def test_an_answer_is_never_cut(text: str) -> None:
@@ -124,6 +130,29 @@ def test_an_advertising_tail_is_cut_to_its_end_and_no_further() -> None:
     )
     page = f"面试题\n\n1、什么是注意力？\n\n{ANSWER}\n\n{ANSWER}\n\n{promotion}"
     assert clean(page, "text").text == f"面试题\n\n1、什么是注意力？\n\n{ANSWER}\n\n{ANSWER}"
+
+
+PAGE = "面试题\n\n" + "\n\n".join(f"{i}、第{i}个问题是什么？\n\n{ANSWER}" for i in range(1, 9))
+PROMOTIONS = (
+    # a list of chapters without an advertising word of their own
+    "如何系统地去学习大模型？\n\n我整理的学习资料免费分享出来，朋友们可以扫描下方二维码免费领取。\n\n一、全套学习路线\n\n从基础到前沿，掌握核心技能。\n\n"
+    "二、报告合集\n\n涵盖了理论、技术与行业。\n\n三、书籍\n\n随着技术的发展，书也多了。\n\n四、落地方案\n\n作为普通人，需要持续学习。",
+    "技术交流群\n\n求职内推、面试交流，与很多开发者一起互动。\n\n想要进交流群、获取资料的同学，可以直接加微信号：abc，备注研究方向。",
+    "普通人如何抓住大模型的风口？\n\n领取方式在文末\n\n为什么要学大模型？\n\n掌握它的人薪资水涨船高。\n\n第一级：了解背景\n\n适用人群：零基础小白\n\n"
+    "学习资料免费领取，扫描二维码即可。",
+    "点击上方蓝字关注我们\n\n今天的内容就到这里，喜欢的话记得点赞。\n\n往期推荐\n\n某篇讲位置编码的文章\n\n某篇讲量化的文章",
+)
+
+
+@pytest.mark.parametrize("promotion", PROMOTIONS)
+@pytest.mark.parametrize("buttons", ["", "\n\n  • 44\n    点赞\n  • 0\n    评论\n添加红包\n余额充值"])
+def test_kinds_of_advertising_tails(promotion: str, buttons: str) -> None:
+    assert clean(f"{PAGE}\n\n{promotion}{buttons}", "text").text == PAGE
+
+
+def test_what_follows_an_advertisement_stays() -> None:
+    rest = f"9、第九个问题是什么？\n\n{ANSWER}"
+    assert clean(f"{PAGE}\n\n{PROMOTIONS[0]}\n\n{rest}", "text").text == f"{PAGE}\n\n{rest}"
 
 
 def test_a_real_question_about_learning_stays() -> None:

@@ -1,30 +1,26 @@
-"""SIGKILL at any moment of an ingest: the library opens, holds together, and the next ingest completes it.
+"""SIGKILL at any moment of an ingest: the library opens, holds together, and the next ingest completes it."""
 
-Run as a program (``python -m tests.test_kill LIBRARY NOTES``) it is the process that gets killed.
-"""
-
-import os
+import multiprocessing
 import random
 import shutil
-import signal
-import subprocess
-import sys
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 
 from ingest import pipeline
 from ingest.checks import problems
-from ingest.fulltext import words
 from ingest.library import Library
 from ingest.pipeline import ingest
 from ingest.vectors import Vectors
 from tests.fakes import WordEmbedder
 
 KILLS = 10
-ROOT = Path(__file__).parents[1]
 
 
 class SlowEmbedder(WordEmbedder):
@@ -33,6 +29,17 @@ class SlowEmbedder(WordEmbedder):
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         time.sleep(0.004 * len(texts))
         return super().encode_passages(texts)
+
+
+class SlowLibrary(Library):
+    """Pauses before and after every commit, so that kills fall there too: what belongs together must be one transaction."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        with super().transaction() as connection:
+            yield connection
+            time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def write_notes(folder: Path, seed: int) -> None:
@@ -73,18 +80,24 @@ def content(library: Library) -> list[object]:
     return found
 
 
-def start(library: Path, notes: Path) -> subprocess.Popen[str]:
+def run(library: Path, notes: Path, ready: Connection) -> None:
+    """One ingest in small groups: what the process that gets killed does."""
+    pipeline.GROUP, pipeline.BATCH = 24, 8
+    with SlowLibrary.open(library, create=True) as opened:
+        ready.send("ready")
+        ingest(opened, [notes], SlowEmbedder)
+
+
+def start(library: Path, notes: Path) -> ForkServerProcess:
     """An ingest in its own process; returns when its work begins."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.test_kill", str(library), str(notes)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.kill_preload", "tests.test_kill"])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=run, args=(library, notes, there), daemon=True)
+    process.start()
+    there.close()
+    assert here.recv() == "ready"
+    here.close()
     return process
 
 
@@ -100,10 +113,9 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
         expected = content(truth)
     process = start(tmp_path / "timed", notes)
     started = time.monotonic()
-    assert process.wait(60) == 0
+    process.join(60)
+    assert process.exitcode == 0
     whole = time.monotonic() - started
-    assert process.stdout is not None
-    process.stdout.close()
 
     chance = random.Random(20240917)
     states = []
@@ -113,10 +125,8 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
             shutil.copytree(tmp_path / "base", folder)
         process = start(folder, notes)
         time.sleep(whole * (kill + chance.random()) / KILLS)
-        process.send_signal(signal.SIGKILL)
-        process.wait(30)
-        assert process.stdout is not None
-        process.stdout.close()
+        process.kill()
+        process.join(30)
         with Library.open(folder) as library:
             assert problems(library) == [], f"after kill {kill}"
             states.append((library.passage_count(), int(library.read("SELECT count(*) FROM embeddings")[0][0])))
@@ -124,11 +134,3 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
             assert problems(library) == [], f"after completing {kill}"
             assert content(library) == expected, f"after completing {kill}"
     assert len(set(states)) >= 5, f"the kills fell on too few different states: {states}"
-
-
-if __name__ == "__main__":
-    words("预热分词的词典")
-    pipeline.GROUP, pipeline.BATCH = 24, 8
-    with Library.open(Path(sys.argv[1]), create=True) as opened:
-        print("ready", flush=True)
-        ingest(opened, [Path(sys.argv[2])], SlowEmbedder)

@@ -21,7 +21,7 @@ def test_language(question: str, language: str) -> None:
 
 def test_each_passage_is_a_block_of_its_own_with_its_two_innermost_headings() -> None:
     made = prompts.prompt(" 什么是 KV 缓存？ ", [passage("保存键和值。", "推理", "加速", "缓存"), passage("占显存。")])
-    assert made.question == "什么是 KV 缓存？"
+    assert made.question == "问题:什么是 KV 缓存？"
     assert made.history == ()
     assert made.passages == ("【资料】加速 > 缓存\n保存键和值。\n\n", "【资料】\n占显存。\n\n")
 
@@ -48,7 +48,7 @@ def test_a_passage_cannot_begin_another_block() -> None:
 def test_the_conversation_is_cut_to_its_end() -> None:
     turns = [Turn("user" if n % 2 == 0 else "assistant", f"{n}" + "长" * (1000 if n == 9 else 1)) for n in range(10)]
     history = prompts.prompt("问？", [], turns).history
-    assert [turn.text[0] for turn in history] == ["6", "7", "8", "9"]
+    assert [turn.text.removeprefix("问题:")[0] for turn in history] == ["6", "7", "8", "9"]
     assert history[0].role == "user"
     assert len(history[-1].text) < 400
     assert prompts.prompt("问？", [], turns[:-1]).history[0].role == "user"

@@ -79,7 +79,7 @@ def candidates() -> Candidates:
     column = np.array
     return Candidates(
         (1, 2), (Passage("d", 0, 1, "a"), Passage("d", 1, 2, "b")),
-        column([0.9, 0.8]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), {},
+        column([0.9, 0.8]), column([0.6, 0.4]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), {},
         {"moe": frozenset(), "rope": frozenset({2})}, ("alpha",), False, 2,
     )  # fmt: skip
 
@@ -102,7 +102,7 @@ def test_features_count_what_the_library_lacks() -> None:
 
 
 def test_probability_is_the_logistic_of_the_weighted_sum() -> None:
-    ranking = Ranking({}, {"cosine": 2.0}, -1.0, 0.5)
+    ranking = Ranking({}, {}, {"cosine": 2.0}, -1.0, 0.5)
     assert probability({"cosine": 0.5}, ranking) == 0.5
     assert probability({"cosine": 1.0}, ranking) == pytest.approx(1 / (1 + np.exp(-1.0)))
 
@@ -117,5 +117,5 @@ def test_the_selection_keeps_to_its_budget(library: Library, graph: ConceptGraph
 
 def test_the_shipped_numbers_are_complete() -> None:
     ranking = shipped_ranking()
-    assert set(ranking.weights) == {"dense", "bm25", "question", "concept"}
+    assert set(ranking.weights) == set(ranking.weights_english) == {"dense", "bm25", "question", "concept"}
     assert 0 < ranking.threshold < 1

@@ -125,6 +125,113 @@ def test_forms_of_question_and_answer(text: str) -> None:
     assert pairs(text, "markdown") == [("什么是缓存？", "存下键和值。"), ("它多大？", "与长度成正比。")]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # questions followed up by indented ones inside the answer
+        (
+            "题目\n\n1. 什么是甲?\n\n  • 场景:基本功。\n\n  • 追问链条\n\n    1. :缺点是什么?\n      :占显存。\n\n    2. :改进呢?\n      :缩放。\n\n"
+            "2. 乙放在哪里?\n\n  • 场景:细节。",
+            [("什么是甲?", "• 场景:基本功。", ":缩放。"), ("乙放在哪里?", "• 场景:细节。", "• 场景:细节。")],
+        ),
+        # a label in every section
+        (
+            "宝典\n前言\n这里是前言的第一段话，讲了一些背景。\n1. 基础\n问题:请介绍甲?\n答案:\n包括:\n- 甲一。\n2. 训练\n问题:怎样训练?\n答案:\n先读后调。",
+            [("请介绍甲?", "包括:", "- 甲一。"), ("怎样训练?", "先读后调。", "先读后调。")],
+        ),
+        # numbered sections with the numbers of the questions, inside an answer
+        (
+            "基础面\n\n1. 主流结构有哪些?\n\n有以下几种:\n\n1. 第一系列\n\n这一系列很重要，在很多任务里都有应用。\n\n甲系列\n  • 甲一:可以写文章。\n\n"
+            "2. 第二系列\n\n这一系列仍在一些任务里使用。\n\n2. 甲与乙的区别是什么?\n\n方向不同。\n\n3. 丙是什么原因?\n\n说法不一。",
+            [
+                ("主流结构有哪些?", "有以下几种:", "使用。"),
+                ("甲与乙的区别是什么?", "方向不同。", "方向不同。"),
+                ("丙是什么原因?", "说法不一。", "说法不一。"),
+            ],
+        ),
+        # chapter numbers on lines of their own
+        (
+            "攻略\n\n1\n\n基础面\n\nQ1:有哪些体系?\n\nA1:主要有:\n\n  • 甲。\n\n2\n\n进阶面\n\nQ2:怎样变长?\n\nA2:改编码。",
+            [("有哪些体系?", "主要有:", "• 甲。"), ("怎样变长?", "改编码。", "改编码。")],
+        ),
+        # numbered labels, some of which name a problem
+        (
+            "导语\n最近大家常被问到这些题，所以整理了一下。\n一、基础篇\n问题 1:什么是甲?\n一种结构。\n问题 2:好处是什么?\n更准。\n二、常见问题篇\n"
+            "这部分最容易被问。\n问题 3:内容缺失问题\n切片不合理。\n问题 4:格式错误\n不规范。",
+            [
+                ("什么是甲?", "一种", "结构。"),
+                ("好处是什么?", "更准。", "更准。"),
+                ("内容缺失问题", "切片", "合理。"),
+                ("格式错误", "不规范。", "不规范。"),
+            ],
+        ),
+        # remarks between the question and the label of its answer
+        (
+            "模拟面试\n面试官:你好!请先介绍甲,它解决了哪些问题?\n(考察:基础概念)\n参考答案:\n两步:\n- 检索;\n面试官:很好。你会选哪一种?为什么?\n(考察:选型)\n"
+            "(提示:成本)\n参考答案:\n选甲。",
+            [("你好!请先介绍甲,它解决了哪些问题?", "两步:", "- 检索;"), ("很好。你会选哪一种?为什么?", "选甲。", "选甲。")],
+        ),
+        # marks in colour before the labels
+        (
+            "五道题\n✅ 问题:什么是甲?\n最准确答案:\n先查，再写。\n💡 核心价值:\n开卷。\n✅ 问题:说一下乙?\n- 检索器",
+            [("什么是甲?", "先查，再写。", "开卷。"), ("说一下乙?", "- 检索器", "- 检索器")],
+        ),
+        (
+            "# 详解\n\n## 1. 🧠 甲是怎么来的？\n\n分阶段：\n\n### ① 数据\n\n- 去重\n\n---\n\n## 2. 🏗️ 两种结构的区别\n\n### 组件\n\n- 注意力\n\n## 3. 📦 什么是乙？\n\n切词。",
+            [
+                ("甲是怎么来的？", "分阶段：", "- 去重"),
+                ("两种结构的区别", "### 组件", "- 注意力"),
+                ("什么是乙？", "切词。", "切词。"),
+            ],
+        ),
+        # labels in bold below bold or numbered headings
+        (
+            "# 手册\n\n### 一、基础\n\n#### 1.1 **什么是甲？**\n- **示例答案**：\n  - 一种结构。\n\n#### 1.2 乙呢？\n\n**解析：**\n\n```python\nx = 1  # 什么?\n```",
+            [("什么是甲？", "- 一种结构。", "- 一种结构。"), ("乙呢？", "```python", "```")],
+        ),
+        (
+            "# Q & A\n\n## 1. What is A?\n\n**Answer:**\nA network.\n\n**Key facts:**\n- big\n\n## 2. Explain B.\n\n**Answer:**\nIt attends.\n\n## 3. A vs. B\n\n**Answer:**\nOne is big.",
+            [
+                ("What is A?", "A network.", "- big"),
+                ("Explain B.", "It attends.", "It attends."),
+                ("A vs. B", "One is big.", "One is big."),
+            ],
+        ),
+        # requests instead of questions, answers in one line
+        (
+            "130道\n1、有哪些体系,并介绍特点?\n考察甲、乙\n等的理解。\n2、解释甲和乙的区别,并给出案例。\n前者双向。\n3、简述甲的优势。\n生成式。",
+            [
+                ("有哪些体系,并介绍特点?", "考察甲、乙", "等的理解。"),
+                ("解释甲和乙的区别,并给出案例。", "前者双向。", "前者双向。"),
+                ("简述甲的优势。", "生成式。", "生成式。"),
+            ],
+        ),
+    ],
+)
+def test_shapes_of_pages(text: str, expected: list[tuple[str, str, str]]) -> None:
+    found = pairs(clean(text, "markdown").text, "markdown")
+    assert [question for question, _ in found] == [question for question, _, _ in expected]
+    for (_, answer), (_, head, tail) in zip(found, expected, strict=True):
+        assert answer.startswith(head) and answer.endswith(tail)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "某厂一面\n1. 自我介绍\n2. 挑一个项目,讲讲目标,以及难点。\n3. 为什么要掩码?\n4. 前置还是后置?\n5. 算法题:遍历\n6. 反问",
+            6,
+        ),
+        ("题库\n-\n你了解甲吗?\n-\n解释一下乙的概念\n-\n丙有哪些方案?\n-\n丁如何解决?", 4),
+        ("常见的题目有：\n- 甲是什么？\n- 乙是如何工作的？\n- 丙的区别是什么？", 3),
+    ],
+)
+def test_lists_of_open_questions(text: str, expected: int) -> None:
+    found = pairs(text)
+    assert len(found) == expected
+    assert all(answer == "" for _, answer in found)
+
+
 def test_english_questions() -> None:
     text = (
         "# Interview\n\n## Basics\n\n1. What is a token?\n\n   A unit of text.\n\n2. Explain byte pair encoding.\n\n   It merges pairs:\n\n   1. count\n   2. merge\n\n"
@@ -225,12 +332,49 @@ def test_a_formula_a_code_block_and_a_table_row_are_not_cut() -> None:
 
 
 def test_a_long_sentence_is_cut_at_its_ends_and_around_inline_formulas() -> None:
-    text = "因此" + "得到 $a_{1} + b_{2} = c_{3}$ 这个结果" * 60
+    text = "因此" + "得到$a_{1}, b_{2} = c_{3}$这个结果" * 60  # every clause ends inside a formula
     passages = parse(text).passages
     assert len(passages) > 2
     assert all(p.text.count("$") % 2 == 0 for p in passages)
     sentences = "模型先看见问题，再看见段落，最后写出答案。" * 60
     assert all(p.text.endswith("。") for p in parse(sentences).passages)
+
+
+def test_long_headings_leave_less_room_for_the_passage() -> None:
+    code = "```\n" + "\n".join(f"line {i} = {i * 37}" for i in range(60)) + "\n```"
+    assert LIMIT - 80 < estimate_tokens(code) < LIMIT
+    assert [p.text for p in parse(f"# 短\n\n## 题\n\n{code}", "markdown").passages] == [code]
+    passages = parse(f"# {'很长的标题' * 20}\n\n## {'同样长的标题' * 20}\n\n{code}", "markdown").passages
+    assert len(passages) >= 2
+    assert all(estimate_tokens(p.embedding_text) <= LIMIT for p in passages)
+
+
+def test_how_headings_nest() -> None:
+    text = "题\n\n一、甲\n\n正文写在这里。\n\n1. 小甲\n\n正文写在这里。\n\n2. 小乙\n\n正文写在这里。\n\n二、乙\n\n正文写在这里。\n\n1. 小丙\n\n正文写在这里。"
+    assert [(h.level, h.title) for h in parse(text).headings] == [
+        (1, "题"),
+        (2, "甲"),
+        (3, "小甲"),
+        (3, "小乙"),
+        (2, "乙"),
+        (3, "小丙"),
+    ]
+    text = "题\n\n1 概述\n正文写在这里。\n1.1 甲\n正文写在这里。\n1.2 乙\n正文写在这里。\n1.2.1 丙\n正文写在这里。\n2.1 丁\n正文写在这里。"
+    assert [(h.level, h.title) for h in parse(text).headings if h.title in "甲乙丙丁"] == [
+        (2, "甲"),
+        (2, "乙"),
+        (3, "丙"),
+        (2, "丁"),
+    ]
+    text = "# 题\n\n## 甲\n\n**粗**\n\n正文。\n\n**体**\n\n正文。\n\n## 乙\n\n小节\n----\n\n正文。"
+    assert [(h.level, h.title) for h in parse(text, "markdown").headings] == [
+        (1, "题"),
+        (2, "甲"),
+        (3, "粗"),
+        (3, "体"),
+        (2, "乙"),
+        (2, "小节"),
+    ]
 
 
 def test_only_headings_still_make_passages() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from assistant.support import Centres, Citation, Evidence, RememberingEmbedder, is_chinese
+from assistant.language import Centres, is_chinese
+from assistant.support import Citation, Evidence, RememberingEmbedder
 from ingest.document import Passage
 from ingest.embedding import load_embedder
 from ingest.errors import MianpuError

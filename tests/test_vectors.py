@@ -11,7 +11,8 @@ from ingest.vectors import PAIR_BASE, Vectors
 
 def unit(count: int, dimension: int, seed: int = 0) -> Vectors:
     values = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / norms, dtype=np.float32)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

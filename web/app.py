@@ -71,7 +71,7 @@ def pages(desk: Desk, language: str) -> gr.Blocks:
     with gr.Blocks(title=t("title"), fill_width=True, analytics_enabled=False) as blocks:
         panel(_top(t, language), js="mianpu.connect('ready', trigger)", elem_id="top")
         interview_bus = interview.signals()
-        with gr.Tabs(elem_id="views", selected="chat"):
+        with gr.Tabs(elem_id="views", selected="chat", overflow_behavior="wrap"):
             with _tab(t, "chat"):
                 talk = chat.view(t, language, desk)
             with _tab(t, "interview") as interview_tab:
@@ -109,7 +109,7 @@ def _wire(
     def library_parts() -> list[object]:
         """Everything that shows the library, as it is now."""
         documents = library.document_list(desk.library.documents(), t)
-        return [documents, concepts.index_page(desk.graph, t, language), chat.welcome(desk, t), *interview_parts()]
+        return [documents, concepts.index_page(desk.graph, t, language), chat.welcome(desk, t, language), *interview_parts()]
 
     def job_parts() -> list[object]:
         running = desk.job.running
@@ -156,7 +156,7 @@ def _head(language: str) -> str:
     )
     styles = [f"/mianpu/static/style.css?{_version('style.css')}", *([f"/{language}/assets/{style}"] if katex and style else [])]
     links = "".join(f'<link rel="stylesheet"{attributes(href=address)}>' for address in styles)
-    scripts = "".join(f'<script defer{attributes(src=f"/mianpu/static/{name}?{_version(name)}")}></script>' for name in _SCRIPTS)
+    scripts = "".join(f"<script defer{attributes(src=f'/mianpu/static/{name}?{_version(name)}')}></script>" for name in _SCRIPTS)
     return f'<meta{settings}><link rel="icon" href="/mianpu/static/seal.svg">{links}{scripts}'
 
 

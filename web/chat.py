@@ -14,6 +14,7 @@ import gradio as gr
 
 from assistant import answering, history
 from assistant.llm import Turn as Said
+from assistant.prompts import language as language_of
 from assistant.questions import question_bank
 from ingest.errors import MianpuError
 from web.desk import Desk
@@ -44,7 +45,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
             chats = panel(chat_list(desk, 0, t), elem_id="chat-list", js=_BUS)
         with gr.Column(elem_id="talk"):
             with gr.Column(elem_id="conversation"):
-                hello = panel(welcome(desk, t), elem_id="hello")
+                hello = panel(welcome(desk, t, language), elem_id="hello")
                 past = panel("", elem_id="past")
                 live = panel("", elem_id="live", js=_FOLLOW)
             with gr.Column(elem_id="composer"):
@@ -74,7 +75,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     def opened(number: int) -> list[object]:
         turns = turns_of(desk, number)
         return [
-            gr.skip(), number, gr.update(visible=not turns, value=welcome(desk, t)) if not turns else gr.update(visible=False),
+            gr.skip(), number, gr.update(visible=False) if turns else gr.update(visible=True, value=welcome(desk, t, language)),
             "".join(turn_html(turn, t, language) for turn in turns), "", passages_html(turns[-1] if turns else None, t),
             gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t),
         ]  # fmt: skip
@@ -128,8 +129,17 @@ def _answering(desk: Desk, t: Texts, language: str, question: str, number: int, 
     stop = desk.begin_answer(session)
     turn = Turn(question)
     past = "".join(turn_html(one, t, language) for one in earlier)
-    shown = [turn_html(turn, t, language), passages_html(None, t)]
-    yield ["", number, gr.update(visible=False), past, *shown, gr.update(visible=False), gr.update(visible=True), chat_list(desk, number, t)]
+    shown = [turn_html(turn, t, language), passages_html(turn, t)]
+    yield [
+        "",
+        number,
+        gr.update(visible=False),
+        past,
+        *shown,
+        gr.update(visible=False),
+        gr.update(visible=True),
+        chat_list(desk, number, t),
+    ]
     written = 0.0
     try:
         for event in answering.answer(question, said(earlier), desk.assistant, stop):
@@ -171,15 +181,18 @@ def said(turns: Sequence[Turn]) -> tuple[Said, ...]:
     return tuple(part for turn in answered for part in (Said("user", turn.question), Said("assistant", turn.text)))
 
 
-def welcome(desk: Desk, t: Texts) -> str:
+def welcome(desk: Desk, t: Texts, language: str) -> str:
     """What an empty chat shows: what this is, and questions the library can answer."""
     if not desk.library.passage_count():
         action = button(t("chat.openlibrary"), kind="primary", data_go="library")
         return empty(t("chat.nolibrary"), t("chat.nolibrary.text"), action)
     bank = question_bank(desk.library, desk.graph.glossary)
     answered = [question.text for question in bank.questions if question.has_reference]
-    short = [text for text in answered if len(text) <= 48] or answered
-    chosen = random.sample(short, min(EXAMPLES, len(short)))
+    own = [text for text in answered if language_of(text) == language]
+    pool = own if len(own) >= EXAMPLES else answered
+    short = [text for text in pool if len(text) <= (48 if language == "zh" else 96)]
+    pool = short if len(short) >= EXAMPLES else pool
+    chosen = random.sample(pool, min(EXAMPLES, len(pool)))
     buttons = "".join(
         f'<button type="button"{attributes(data_send="chat:ask", data_value=text)}>{inline(text)}</button>' for text in chosen
     )
@@ -189,16 +202,19 @@ def welcome(desk: Desk, t: Texts) -> str:
 
 def chat_list(desk: Desk, current: int, t: Texts) -> str:
     """The chats, newest first; the open one is marked."""
-    rows = "".join(
-        f"<li{attributes(aria_current='true' if chat.id == current else None)}>"
-        f"{button(chat.title, kind='title', title=chat.title, data_send='chat:open', data_value=chat.id)}"
-        f'<span class="tools">{button(t("chats.rename"), kind="quiet", title=t("chats.rename"), data_act="rename", data_value=chat.id)}'
-        f"{button(t('chats.delete'), kind='quiet', data_send='chat:remove', data_value=chat.id, data_sure=t('chats.sure'))}</span></li>"
-        for chat in history.chats(desk.library)
-    )
+    rows = "".join(_chat_row(chat, current, t) for chat in history.chats(desk.library))
     body = f"<ul>{rows}</ul>" if rows else f'<p class="quiet none">{escape(t("chats.none"))}</p>'
     toggle = button(t("chats.title"), kind="quiet toggle", data_act="toggle", data_value="chats")
     return f'{toggle}<p class="when">{escape(t("chats.title"))}</p>{body}'
+
+
+def _chat_row(chat: history.Chat, current: int, t: Texts) -> str:
+    title = button(chat.title, kind="title", title=chat.title, data_send="chat:open", data_value=chat.id)
+    rename = button(t("chats.rename"), kind="quiet", title=t("chats.rename"), data_act="rename", data_value=chat.id)
+    sure = t("chats.sure")
+    delete = button(t("chats.delete"), kind="quiet", data_send="chat:remove", data_value=chat.id, data_sure=sure)
+    here = attributes(aria_current="true" if chat.id == current else None)
+    return f'<li{here}>{title}<span class="tools">{rename}{delete}</span></li>'
 
 
 def _title(question: str) -> str:

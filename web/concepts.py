@@ -13,7 +13,7 @@ from kg.graph import ConceptGraph, ConceptPage, Neighbourhood, PathStep
 from web.desk import Desk
 from web.maplayout import label_width, layout
 from web.markdown import Span, inline
-from web.render import attributes, button, chips, concept_chip, concept_name, empty, notice, panel, passage_card
+from web.render import attributes, button, chips, concept_chip, concept_name, element, empty, notice, panel, passage_card
 from web.texts import AREAS, Texts
 
 WIDE, NARROW = (920.0, 400.0), (360.0, 460.0)  # sizes of the drawing, in its own pixels
@@ -40,12 +40,12 @@ def index_page(graph: ConceptGraph, t: Texts, language: str) -> str:
     ordered = sorted(areas.items(), key=lambda item: -sum(count for _, count in item[1]))
     parts = [
         f'<input id="concept-search" type="search" autocomplete="off"'
-        f'{attributes(placeholder=t("concepts.search", n=len(used)), aria_label=t("concepts.search", n=len(used)))}>',
+        f"{attributes(placeholder=t('concepts.search', n=len(used)), aria_label=t('concepts.search', n=len(used)))}>",
         '<div class="areas">',
     ]
     for number, (area, concepts) in enumerate(ordered):
         items = "".join(
-            f'<li{attributes(data_names=" ".join(concept.names).lower())}>'
+            f"<li{attributes(data_names=' '.join(concept.names).lower())}>"
             f'<button type="button"{attributes(data_go="concept", data_key=concept.key)}>'
             f'<span>{escape(concept_name(concept, language))}</span><span class="count">{count}</span></button></li>'
             for concept, count in concepts
@@ -93,10 +93,10 @@ def concept_page(graph: ConceptGraph, key: str, t: Texts, language: str) -> str:
         f'<header class="concept-head"><p class="trail">{escape(" · ".join(facts))}</p><h2>{escape(name)}</h2>'
         f'<p class="aliases">{escape(" · ".join(others))}</p><p class="definition">{inline(definition)}</p></header>'
         f'<div class="map-place"></div><p class="hint">{escape(t("concepts.map.hint"))}</p>'
+        f"{path_form(graph, t, language, concept)}"
         f'<div class="concept-columns"><section><h3>{escape(t("concepts.passages"))}</h3>{_passages(graph, page, t)}</section>'
-        f'<aside><section><h3>{escape(t("concepts.neighbours"))}</h3>{_neighbours(page, t, language)}</section>'
-        f'<section><h3>{escape(t("concepts.questions"))}</h3>{_questions(page.pairs, t)}</section>'
-        f"{path_form(graph, t, language, concept)}</aside></div>"
+        f"<aside><section><h3>{escape(t('concepts.neighbours'))}</h3>{_neighbours(page, t, language)}</section>"
+        f"<section><h3>{escape(t('concepts.questions'))}</h3>{_questions(page.pairs, t)}</section></aside></div>"
     )
 
 
@@ -137,21 +137,26 @@ def _questions(pairs: Sequence[QuestionAnswer], t: Texts) -> str:
         for pair in pairs
     ]
     rest = "".join(rows[_SHOWN_PAIRS:])
-    more = f"<details class=\"more\"><summary>{escape(t('concepts.more', n=len(rows) - _SHOWN_PAIRS))}</summary><ul>{rest}</ul></details>"
+    summary = element("summary", t("concepts.more", n=len(rows) - _SHOWN_PAIRS))
+    more = f'<details class="more">{summary}<ul>{rest}</ul></details>'
     return f'<ul class="question-list">{"".join(rows[:_SHOWN_PAIRS])}</ul>' + (more if rest else "")
 
 
 def path_form(graph: ConceptGraph, t: Texts, language: str, concept: Concept | None = None) -> str:
     """The path finder: two names, and a place for the chain between them."""
     names = "".join(f"<option{attributes(value=concept_name(c, language))}></option>" for c, _ in graph.concepts_in_use())
-    first = attributes(value=concept_name(concept, language)) if concept else ""
+
+    def box(name: str, label: str, value: str | None) -> str:
+        settings = attributes(name=name, list="concept-names", value=value, aria_label=label, placeholder=label)
+        return f'<input required autocomplete="off"{settings}>'
+
+    first = concept_name(concept, language) if concept else None
     return (
         f'<section class="path"><h3>{escape(t("path.title"))}</h3><p class="quiet">{escape(t("path.text"))}</p>'
         f'<datalist id="concept-names">{names}</datalist><form class="path">'
-        f'<input name="a" list="concept-names" required autocomplete="off"{first}{attributes(aria_label=t("path.from"), placeholder=t("path.from"))}>'
-        f'<span aria-hidden="true">→</span>'
-        f'<input name="b" list="concept-names" required autocomplete="off"{attributes(aria_label=t("path.to"), placeholder=t("path.to"))}>'
-        f'<button class="primary">{escape(t("path.find"))}</button></form><div class="path-result" aria-live="polite"></div></section>'
+        f'{box("a", t("path.from"), first)}<span aria-hidden="true">→</span>{box("b", t("path.to"), None)}'
+        f"{element('button', t('path.find'), class_='primary')}</form>"
+        '<div class="path-result" aria-live="polite"></div></section>'
     )
 
 
@@ -177,7 +182,7 @@ def _path(steps: Sequence[PathStep], t: Texts, language: str) -> str:
     chain = [concept_chip(steps[0].a, language), *(concept_chip(step.b, language) for step in steps)]
     arrow = '<span class="arrow" aria-hidden="true">→</span>'
     evidence = "".join(
-        f'<li><h4>{escape(concept_name(step.a, language))} → {escape(concept_name(step.b, language))}</h4>'
+        f"<li><h4>{escape(concept_name(step.a, language))} → {escape(concept_name(step.b, language))}</h4>"
         f"{''.join(passage_card(p, t) for p in step.passages[:1])}</li>"
         for step in steps
     )

@@ -18,7 +18,7 @@ UPLOADS = "uploads"  # folder below the library that keeps what was dropped onto
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How far reading documents in is; ``total`` 0: unknown. ``error`` is for the reader, ``summary`` is there when all went well."""
+    """How far reading documents in is; ``total`` 0: unknown. ``error`` is for the reader; ``summary`` is there when all is done."""
 
     running: bool = False
     stage: str = ""

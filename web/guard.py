@@ -1,7 +1,7 @@
 """What stands between the browser and Gradio: who may ask, in which language, and what the page may load.
 
-Gradio's start page names fonts, pictures and a web manifest on other hosts. This middleware rewrites that one page, so that it names
-only this server, and sends a Content-Security-Policy under which the browser would refuse anything else. Scripts run only from this
+Gradio's start page names pictures and other things on other hosts. This middleware rewrites that one page, so that it names only
+this server, and sends a Content-Security-Policy under which the browser would refuse anything else. Scripts run only from this
 server or with the nonce of the page, so markup that slipped into the page could not bring a handler along.
 """
 
@@ -115,8 +115,9 @@ def _policy(nonce: str | None) -> list[tuple[bytes, bytes]]:
     # nonce, so event handlers in markup never run.
     scripts = f"'self' 'nonce-{nonce}' 'unsafe-eval'" if nonce else "'self'"
     policy = (
-        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
-        " connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+        " font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self';"
+        " form-action 'self'; frame-ancestors 'none'"
     )
     return [
         (b"content-security-policy", policy.encode()),

@@ -13,7 +13,7 @@ from fsrs import Rating
 from assistant import interview
 from assistant.grading import Grade
 from assistant.interview import Effect, InterviewState, Outcome, Phase, Report, ShowGrade, Status
-from assistant.questions import Bank, question_bank
+from assistant.questions import question_bank
 from assistant.session import InterviewSession, SavedInterview, saved_interviews
 from ingest.document import QuestionAnswer
 from ingest.errors import MianpuError
@@ -22,7 +22,7 @@ from web.desk import Desk
 from web.markdown import inline, to_html
 from web.practice import begin_one, previews, rerate
 from web.progress import local_now
-from web.render import attributes, button, empty, highlighted, notice, panel, source_link
+from web.render import attributes, button, element, empty, highlighted, notice, panel, source_link
 from web.texts import Texts
 
 COUNTS = (3, 5, 10)
@@ -40,7 +40,9 @@ def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr
     with gr.Column(elem_id="interview"):
         with gr.Column(elem_id="interview-setup") as setup:
             intro = panel(setup_page(desk, t, language))
-            topic = gr.Radio(topic_choices(desk, t, language), value="", label=t("interview.topic"), elem_id="topic", elem_classes="pills")
+            topic = gr.Radio(
+                topic_choices(desk, t, language), value="", label=t("interview.topic"), elem_id="topic", elem_classes="pills"
+            )
             count = gr.Radio(list(COUNTS), value=5, label=t("interview.count"), elem_id="count", elem_classes="pills")
             start = gr.Button(t("interview.start"), variant="primary", elem_id="begin")
         with gr.Column(visible=False, elem_id="interview-talk") as talk:
@@ -77,7 +79,11 @@ def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr
         state = session.state
         asking, graded = state.phase is Phase.ASKING, state.phase is Phase.GRADED
         marked = graded and state.outcomes[-1].score is not None
-        head = report_page(interview.report(state), t, language) if state.phase is Phase.FINISHED else question_page(state, t, language)
+        head = (
+            report_page(interview.report(state), t, language)
+            if state.phase is Phase.FINISHED
+            else question_page(state, t, language)
+        )
         grade = next((effect.grade for effect in effects if isinstance(effect, ShowGrade)), None)
         body = graded_page(state.outcomes[-1], grade, session.reference(state.question.key), t) if graded else ""
         rated = rating_updates(state.question.key) if marked else ["", *[gr.skip()] * len(rates)]
@@ -144,7 +150,11 @@ def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr
         try:
             session = session_of(0)
             value = str(event._data["value"])
-            number = begin_one(desk.library, question_bank(desk.library, desk.graph.glossary), value, local_now()) if name == "practise" else int(value)
+            number = (
+                begin_one(desk.library, question_bank(desk.library, desk.graph.glossary), value, local_now())
+                if name == "practise"
+                else int(value)
+            )
             return shown(session, session.resume(number))
         except MianpuError as error:
             return hall(str(error))
@@ -200,7 +210,9 @@ def setup_page(desk: Desk, t: Texts, language: str) -> str:
     if not bank.questions:
         return empty(t("interview.none"), t("interview.none.text"), button(t("tab.library"), kind="primary", data_go="library"))
     left = next((saved for saved in saved_interviews(desk.library, 5) if saved.ended_at is None), None)
-    return f"<h2>{escape(t('interview.title'))}</h2><p class=\"lead\">{escape(t('interview.text'))}</p>" + _unfinished(left, t, language)
+    return f'<h2>{escape(t("interview.title"))}</h2><p class="lead">{escape(t("interview.text"))}</p>' + _unfinished(
+        left, t, language
+    )
 
 
 def _unfinished(left: SavedInterview | None, t: Texts, language: str) -> str:
@@ -216,14 +228,15 @@ def question_page(state: InterviewState, t: Texts, language: str) -> str:
     """The question in hand, and how far the interview is."""
     number, total = state.position + 1, len(state.questions)
     question = state.question
-    topic = area_name(question.topic, language)
+    where = f"{t('interview.number', n=number, total=total)} · {area_name(question.topic, language)}"
     steps = "".join(
-        f'<li{attributes(class_=_step_class(state, i), title=t("interview.number", n=i + 1, total=total))}></li>' for i in range(total)
+        f"<li{attributes(class_=_step_class(state, i), title=t('interview.number', n=i + 1, total=total))}></li>"
+        for i in range(total)
     )
     note = "" if question.has_reference else f'<p class="quiet">{escape(t("interview.open"))}</p>'
     return (
-        f'<ol class="steps" aria-hidden="true">{steps}</ol><p class="trail">{escape(t("interview.number", n=number, total=total))} · '
-        f'{escape(topic)}</p><h2 class="question">{inline(question.text)}</h2>{note}'
+        f'<ol class="steps" aria-hidden="true">{steps}</ol>'
+        f'{element("p", where, class_="trail")}<h2 class="question">{inline(question.text)}</h2>{note}'
     )
 
 
@@ -245,9 +258,12 @@ def graded_page(outcome: Outcome, grade: Grade | None, reference: QuestionAnswer
     if grade is not None:
         items = "".join(_point(marked.point.text, marked.hit, t) for marked in grade.points)
         hits = sum(marked.hit for marked in grade.points)
-        parts.append(f'<section><h3>{escape(t("interview.points", n=hits, total=len(grade.points)))}</h3><ul class="checklist">{items}</ul></section>')
+        parts.append(
+            f"<section>{element('h3', t('interview.points', n=hits, total=len(grade.points)))}"
+            f'<ul class="checklist">{items}</ul></section>'
+        )
         if grade.remarks:
-            parts.append('<ul class="remarks">' + "".join(f"<li>{escape(remark)}</li>" for remark in grade.remarks) + "</ul>")
+            parts.append('<ul class="remarks">' + "".join(f"<li>{inline(remark)}</li>" for remark in grade.remarks) + "</ul>")
     elif outcome.missed:
         items = "".join(_point(text, False, t) for text in outcome.missed)
         parts.append(f'<section><h3>{escape(t("interview.missed"))}</h3><ul class="checklist">{items}</ul></section>')
@@ -259,7 +275,9 @@ def graded_page(outcome: Outcome, grade: Grade | None, reference: QuestionAnswer
             + "</section>"
         )
     if reference is not None and reference.answer.strip():
-        link = source_link(reference.document, reference.question_start, reference.answer_end, f"{t('source')} {reference.document}")
+        link = source_link(
+            reference.document, reference.question_start, reference.answer_end, f"{t('source')} {reference.document}"
+        )
         parts.append(
             f'<section class="reference"><h3>{escape(t("interview.reference"))}</h3>'
             f'<div class="prose">{to_html(reference.answer)}</div>{link}</section>'
@@ -285,10 +303,14 @@ def report_page(report: Report, t: Texts, language: str) -> str:
     done = len(report.outcomes)
     rows = "".join(_report_row(outcome, t) for outcome in report.outcomes)
     weak = "、".join(area_name(topic.topic, language) for topic in report.weakest)
-    told = t("interview.weak", topics=weak) if weak else (t("interview.noweak") if report.average is not None else t("interview.nomarks"))
+    told = (
+        t("interview.weak", topics=weak)
+        if weak
+        else (t("interview.noweak") if report.average is not None else t("interview.nomarks"))
+    )
     return (
         f'<h2>{escape(t("interview.report"))}</h2><div class="score"><b>{average}</b><span>{escape(t("interview.average"))}</span>'
-        f'{_score_meter(report.average) if report.average is not None else ""}</div>'
+        f"{_score_meter(report.average) if report.average is not None else ''}</div>"
         f'<p class="lead">{escape(t("interview.done", n=done, total=report.total))} {escape(told)}</p>'
         f'<ol class="report">{rows}</ol>'
     )
@@ -297,7 +319,11 @@ def report_page(report: Report, t: Texts, language: str) -> str:
 def _report_row(outcome: Outcome, t: Texts) -> str:
     score = f"{outcome.score:.0f}" if outcome.score is not None else "–"
     missed = "".join(f"<li>{inline(text)}</li>" for text in outcome.missed)
-    details = f'<details><summary>{escape(t("interview.missedcount", n=len(outcome.missed)))}</summary><ul>{missed}</ul></details>' if missed else ""
+    details = (
+        f"<details><summary>{escape(t('interview.missedcount', n=len(outcome.missed)))}</summary><ul>{missed}</ul></details>"
+        if missed
+        else ""
+    )
     status = "" if outcome.status is Status.GRADED else f'<p class="quiet">{escape(t(f"status.{outcome.status.value}"))}</p>'
     good = outcome.score is not None and outcome.score >= interview.REVIEW_BELOW
     kind = "open" if outcome.score is None else "good" if good else "bad"

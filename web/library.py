@@ -13,7 +13,7 @@ from ingest.progress import label
 from ingest.reading import READERS
 from web.desk import Desk, JobState, starter_notes
 from web.markdown import inline
-from web.render import attributes, bar, button, empty, notice, panel
+from web.render import attributes, bar, button, element, empty, notice, panel
 from web.texts import TEXTS, Texts
 
 
@@ -39,7 +39,12 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 show_label=False, file_count="multiple", file_types=sorted(READERS), height=132, elem_id="upload", container=False
             )
             path = gr.Textbox(
-                label=t("library.path"), placeholder=t("library.path.hint"), lines=1, max_lines=1, visible=desk.local, elem_id="path"
+                label=t("library.path"),
+                placeholder=t("library.path.hint"),
+                lines=1,
+                max_lines=1,
+                visible=desk.local,
+                elem_id="path",
             )
             with gr.Row(elem_classes="buttons"):
                 start = gr.Button(t("library.start"), variant="primary", elem_id="ingest")
@@ -90,15 +95,28 @@ def document_list(documents: Sequence[DocumentInfo], t: Texts) -> str:
         return empty(t("library.none"), t("library.none.text"))
     rows = "".join(
         f'<li><button type="button" class="row"{attributes(data_open=d.name)}><b>{inline(d.title or d.name)}</b>'
-        f'<span class="trail">{escape(d.name)}</span>'
-        f'<span class="facts">{escape(t("library.facts", passages=d.passages, pairs=d.pairs, n=f"{d.characters:,}"))}</span></button>'
-        f"{button(t('delete'), kind='quiet remove', data_send='library:remove', data_value=d.name, data_sure=t('delete.sure'))}</li>"
+        f'<span class="trail">{escape(d.name)} · {escape(_facts(d, t))}</span></button>'
+        f"{_remove_button(d, t)}</li>"
         for d in documents
     )
     total = t(
-        "library.total", documents=len(documents), passages=sum(d.passages for d in documents), pairs=sum(d.pairs for d in documents)
+        "library.total",
+        documents=len(documents),
+        passages=sum(d.passages for d in documents),
+        pairs=sum(d.pairs for d in documents),
     )
-    return f'<header class="list-head"><h2>{escape(t("library.title"))}</h2><p>{escape(total)}</p></header><ul class="rows">{rows}</ul>'
+    head = element("h2", t("library.title")) + element("p", total)
+    return f'<header class="list-head">{head}</header><ul class="rows">{rows}</ul>'
+
+
+def _remove_button(document: DocumentInfo, t: Texts) -> str:
+    return button(
+        t("delete"), kind="quiet remove", data_send="library:remove", data_value=document.name, data_sure=t("delete.sure")
+    )
+
+
+def _facts(document: DocumentInfo, t: Texts) -> str:
+    return t("library.facts", passages=document.passages, pairs=document.pairs, n=f"{document.characters:,}")
 
 
 def job_page(job: JobState, t: Texts) -> str:
@@ -122,5 +140,9 @@ def job_page(job: JobState, t: Texts) -> str:
     if not told:
         return notice(t("library.empty"), "bad")
     failed = "".join(f"<li><b>{escape(str(path))}</b> {escape(reason)}</li>" for path, reason in s.failed)
-    failures = f'<p class="notice bad">{escape(t("library.failed", n=len(s.failed)))}</p><ul class="failed">{failed}</ul>' if failed else ""
+    failures = (
+        f'<p class="notice bad">{escape(t("library.failed", n=len(s.failed)))}</p><ul class="failed">{failed}</ul>'
+        if failed
+        else ""
+    )
     return notice(t("comma").join(told), "good") + failures

@@ -1,4 +1,4 @@
-"""Where the nodes of a concept map stand: round the centre in the order a spring layout finds, labels pushed apart until all show."""
+"""Where the nodes of a concept map stand: round the centre in the order a spring layout finds, then pushed apart until all show."""
 
 import math
 import unicodedata
@@ -24,7 +24,7 @@ class Box:
 
 
 def label_width(label: str) -> float:
-    """The width of a label's pill in pixels at 13 px type: full-width characters are 1 em, others 0.58 em, 13 px of air each side."""
+    """The width of a label's pill in pixels at 13 px type: full-width characters 1 em, others 0.58 em, 13 px of air each side."""
     ems = sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.58 for c in label)
     return round(ems * 13 + 26, 1)
 
@@ -98,7 +98,9 @@ def _shifted(box: Box, shift: tuple[float, float], share: float) -> Box:
 
 def _inside(box: Box, size: tuple[float, float]) -> Box:
     left, top = box.width / 2 + MARGIN, box.height / 2 + MARGIN
-    return Box(min(max(box.x, left), max(left, size[0] - left)), min(max(box.y, top), max(top, size[1] - top)), box.width, box.height)
+    return Box(
+        min(max(box.x, left), max(left, size[0] - left)), min(max(box.y, top), max(top, size[1] - top)), box.width, box.height
+    )
 
 
 def _on_circle(i: int, count: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import pairwise
 
 _FENCE = re.compile(r"\s*(```+|~~~+)\s*([\w+#.-]*)")
 _HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(?=\S)")
@@ -27,13 +28,14 @@ _INLINE = re.compile(
     r"|(?<![*\w])\*(?P<italic>[^\s*](?:[^*\n]*[^\s*])?)\*(?![*\w])"
 )
 
+_CLOSING = tuple("，。、；：！？）」』”’》,.;:!?)")
 # Searching for closing marks is quadratic in the worst case; a line this long is data, not prose, and is shown as it is.
 _LONGEST_LINE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of the source to wrap. ``tag``, ``attributes`` and ``after`` are trusted HTML; ``after`` stands behind the span's end."""
+    """A span of the source to wrap. ``tag``, ``attributes`` and ``after`` (what goes behind its end) are trusted HTML."""
 
     start: int
     end: int
@@ -103,7 +105,7 @@ class _Writer:
         """Source text of which every character may be cut at a span's boundary."""
         end = start + len(text)
         cuts = sorted({start, end, *(p for span in self._spans for p in (span.start, span.end) if start < p < end)})
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             self.atom(a, b, escape(text[a - start : b - start]))
 
     def atom(self, start: int, end: int, html: str) -> None:
@@ -321,6 +323,8 @@ def _inline(writer: _Writer, line: _Line) -> None:
             writer.tag(f"</{tag}>")
         else:
             source = match.group("display") or match.group("math") or match.group("paren")
-            writer.atom(start, end, f"<m-tex{' display' if match.group('display') else ''}>{escape(source.strip())}</m-tex>")
+            # A word joiner keeps the browser from beginning a line with the punctuation behind a formula.
+            glue = "\u2060" if line.text[match.end() : match.end() + 1] in _CLOSING else ""
+            writer.atom(start, end, f"<m-tex{' display' if match.group('display') else ''}>{escape(source.strip())}</m-tex>{glue}")
         at = match.end()
     writer.leaf(line.start + at, line.text[at:])

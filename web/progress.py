@@ -13,7 +13,7 @@ from ingest.library import Library
 from web.concepts import area_name
 from web.desk import Desk
 from web.markdown import inline
-from web.render import attributes, button, empty, panel
+from web.render import attributes, button, element, empty, panel
 from web.texts import Texts
 
 DAYS = 28
@@ -41,9 +41,9 @@ def page(desk: Desk, t: Texts, language: str, now: datetime) -> str:
     waiting = due(desk.library, now, 6)
     return (
         f'<div class="tiles">{_tiles(numbers, t)}</div>'
-        f'<section><h3>{escape(t("progress.days", n=DAYS))}</h3>{_chart(days, t)}</section>'
+        f"<section><h3>{escape(t('progress.days', n=DAYS))}</h3>{_chart(days, t)}</section>"
         f'<div class="two"><section><h3>{escape(t("progress.due"))}</h3>{_due(waiting, t)}</section>'
-        f'<section><h3>{escape(t("progress.weakest"))}</h3>{_weakest(numbers, t, language)}</section></div>'
+        f"<section><h3>{escape(t('progress.weakest'))}</h3>{_weakest(numbers, t, language)}</section></div>"
     )
 
 
@@ -76,7 +76,11 @@ def _chart(days: Mapping[date, tuple[int, float]], t: Texts) -> str:
     most = max((count for count, _ in days.values()), default=0)
     columns = []
     for number, (day, (count, average)) in enumerate(days.items()):
-        told = t("progress.day", day=f"{day:%m-%d}", n=count, average=f"{average:.0f}") if count else t("progress.day.none", day=f"{day:%m-%d}")
+        told = (
+            t("progress.day", day=f"{day:%m-%d}", n=count, average=f"{average:.0f}")
+            if count
+            else t("progress.day.none", day=f"{day:%m-%d}")
+        )
         height = attributes(style=f"height:{max(6.0, 100 * count / most):.0f}%") if count else ""
         name = f"{day.month}/{day.day}" if number % 7 == len(days) % 7 or number == len(days) - 1 else ""
         columns.append(
@@ -89,7 +93,8 @@ def _due(waiting: Sequence[DueCard], t: Texts) -> str:
     if not waiting:
         return f'<p class="quiet">{escape(t("progress.nothingdue"))}</p>'
     rows = "".join(
-        f"<li><p>{inline(card.question)}</p>{button(t('progress.practise'), kind='source', data_go='practise', data_value=card.key)}</li>"
+        f"<li><p>{inline(card.question)}</p>"
+        f"{button(t('progress.practise'), kind='source', data_go='practise', data_value=card.key)}</li>"
         for card in waiting
     )
     return f'<ul class="question-list">{rows}</ul>'
@@ -97,7 +102,8 @@ def _due(waiting: Sequence[DueCard], t: Texts) -> str:
 
 def _weakest(numbers: Statistics, t: Texts, language: str) -> str:
     rows = "".join(
-        f'<li><span>{escape(area_name(topic.topic, language))}</span><meter min="0" max="100"{attributes(value=f"{topic.average:.0f}")}></meter>'
+        f"<li>{element('span', area_name(topic.topic, language))}"
+        f'<meter min="0" max="100"{attributes(value=f"{topic.average:.0f}")}></meter>'
         f"<b>{topic.average:.0f}</b><small>{escape(t('progress.reviews', n=topic.reviews))}</small></li>"
         for topic in numbers.topics[:_WEAKEST]
     )

@@ -34,6 +34,15 @@ def attributes(**values: object) -> str:
     return "".join(parts)
 
 
+def element(name: str, text: str, **values: object) -> str:
+    """An element that holds plain text.
+
+    >>> element("h3", "a < b", class_="x")
+    '<h3 class="x">a &lt; b</h3>'
+    """
+    return f"<{name}{attributes(**values)}>{escape(text)}</{name}>"
+
+
 def button(label: str, *, kind: str = "", **values: object) -> str:
     """A button; ``values`` become its attributes (``data_go``, ``data_send``, ``title`` and so on)."""
     return f'<button type="button"{attributes(class_=kind or None, **values)}>{escape(label)}</button>'
@@ -104,7 +113,9 @@ def document_page(document: Document, t: Texts, language: str, start: int | None
             f"<li><b>{escape(reason_name(cut.reason, language))}</b><pre>{escape(_brief(cut.text, 400))}</pre></li>"
             for cut in document.cuts
         )
-        cuts = f'<details class="cuts"><summary>{escape(t("document.cuts", n=len(document.cuts)))}</summary><ul>{rows}</ul></details>'
+        cuts = (
+            f'<details class="cuts"><summary>{escape(t("document.cuts", n=len(document.cuts)))}</summary><ul>{rows}</ul></details>'
+        )
     return (
         f'<header class="reader-head"><div><h2>{inline(document.title or document.name)}</h2>'
         f'<p class="trail">{escape(" · ".join(facts))}</p></div>'

@@ -147,7 +147,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "interview.title": ("模拟面试", "Mock interview"),
     "interview.text": (
         "题目来自你的资料。写下你的回答，按要点打分，再按记忆规律安排下次复习。",
-        "Questions come from your notes. Write your answer, have it marked point by point, and see the question again when it is due.",
+        "Questions come from your notes. Write your answer, have it marked point by point, and see it again when it is due.",
     ),
     "interview.none": ("还没有题目", "No questions yet"),
     "interview.none.text": (
@@ -159,10 +159,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "interview.count": ("题数", "Questions"),
     "interview.duecount": ("到期 {n}", "{n} due"),
     "interview.start": ("开始面试", "Start"),
-    "interview.unfinished": ("上次的面试还没做完：{topic}，{done}/{total} 题", "An interview is unfinished: {topic}, {done} of {total}"),
+    "interview.unfinished": (
+        "上次的面试还没做完：{topic}，{done}/{total} 题",
+        "An interview is unfinished: {topic}, {done} of {total}",
+    ),
     "interview.resume": ("接着做", "Go on"),
     "interview.number": ("第 {n} 题，共 {total} 题", "Question {n} of {total}"),
-    "interview.open": ("资料里没有这题的参考答案，写下来但不打分。", "The notes give no answer to this one: it is taken but not marked."),
+    "interview.open": (
+        "资料里没有这题的参考答案，写下来但不打分。",
+        "The notes give no answer to this one: it is taken but not marked.",
+    ),
     "interview.placeholder": (
         "像面试时那样回答：先给结论，再讲原因。Shift + Enter 提交",
         "Answer as you would in the interview: the point first, then the reasons. Shift + Enter submits",
@@ -174,7 +180,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "interview.toreport": ("看总结", "See the report"),
     "interview.end": ("结束面试", "End"),
     "interview.again": ("再来一场", "Another one"),
-    "interview.emptyanswer": ("还没有写回答；不会可以看参考答案或跳过。", "The answer is empty. You can skip the question or look at the answer."),
+    "interview.emptyanswer": (
+        "还没有写回答；不会可以看参考答案或跳过。",
+        "The answer is empty. You can skip the question or look at the answer.",
+    ),
     "interview.score": ("分", "points"),
     "interview.average": ("平均分", "on average"),
     "interview.revealed": ("分：看了参考答案", "points: you looked at the answer"),
@@ -210,7 +219,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "until.months": ("{n} 个月后", "in {n} months"),
     # concepts
     "concepts.none": ("还没有概念", "No concepts yet"),
-    "concepts.none.text": ("读入资料后，笔记里提到的概念会排在这里。", "Concepts your notes mention are listed here once notes are read in."),
+    "concepts.none.text": (
+        "读入资料后，笔记里提到的概念会排在这里。",
+        "Concepts your notes mention are listed here once notes are read in.",
+    ),
     "concepts.search": ("在 {n} 个概念里查找", "Search {n} concepts"),
     "concepts.nomatch": ("没有这样的概念", "No concept of that name"),
     "concepts.welcome": ("概念地图", "Concept map"),
@@ -245,7 +257,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "path.none": ("资料里没有把 {a} 和 {b} 连起来的内容", "Nothing in the library links {a} and {b}"),
     # library
     "library.title": ("资料库", "Library"),
-    "library.total": ("{documents} 篇资料，{passages} 段，{pairs} 道题", "{documents} documents, {passages} passages, {pairs} questions"),
+    "library.total": (
+        "{documents} 篇资料，{passages} 段，{pairs} 道题",
+        "{documents} documents, {passages} passages, {pairs} questions",
+    ),
     "library.facts": ("{passages} 段 · {pairs} 题 · {n} 字", "{passages} passages · {pairs} questions · {n} characters"),
     "library.none": ("还没有资料", "Nothing here yet"),
     "library.none.text": (
@@ -253,7 +268,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Drop Markdown or text notes next to this, or try the notes that come with Mianpu.",
     ),
     "library.add": ("读入资料", "Add notes"),
-    "library.add.text": ("Markdown 或纯文本。没有变的文件会跳过。", "Markdown or plain text. Files that have not changed are skipped."),
+    "library.add.text": (
+        "Markdown 或纯文本。没有变的文件会跳过。",
+        "Markdown or plain text. Files that have not changed are skipped.",
+    ),
     "library.path": ("这台电脑上的文件或文件夹", "A file or folder on this computer"),
     "library.path.hint": ("例如 ~/notes", "for example ~/notes"),
     "library.start": ("读入", "Read in"),
@@ -275,7 +293,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stage.graph": ("整理概念", "Linking concepts"),
     # progress
     "progress.none": ("还没有练习记录", "Nothing practised yet"),
-    "progress.none.text": ("做一场面试，这里会显示到期的题、连续天数和薄弱的主题。", "After an interview this shows what is due, your streak and weak topics."),
+    "progress.none.text": (
+        "做一场面试，这里会显示到期的题、连续天数和薄弱的主题。",
+        "After an interview this shows what is due, your streak and weak topics.",
+    ),
     "progress.begin": ("去面试", "To the interview"),
     "progress.tile.due": ("今天到期", "Due now"),
     "progress.tile.due.more": ("一周内 {n} 题", "{n} within a week"),

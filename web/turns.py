@@ -1,7 +1,7 @@
 """One question and its answer as the page shows them: events go in, HTML comes out. Nothing here knows the browser.
 
-An answer grows sentence by sentence. What was checked carries its sources or the mark of a sentence without any; what was not checked
-yet stands behind it as plain text.
+An answer grows sentence by sentence. What was checked carries its sources or the mark of a sentence without any; what was not yet
+stands behind it as plain text.
 """
 
 import json
@@ -140,6 +140,8 @@ def turn_html(turn: Turn, t: Texts, language: str) -> str:
 
 def passages_html(turn: Turn | None, t: Texts) -> str:
     """The panel beside the answer: the passages it rests on, what it cites marked in them."""
+    if turn is not None and turn.running and not turn.hits:
+        return ""
     if turn is None or not turn.hits:
         return f'<p class="side-empty">{escape(t("side.empty"))}</p>'
     cited: dict[int, list[Citation]] = {}
@@ -164,18 +166,20 @@ def _status(turn: Turn, t: Texts) -> str:
 
 
 def _quote(turn: Turn, t: Texts) -> str:
-    """The library's own words, and where they stand: one link for each run of sentences of a document."""
+    """The library's own words, and where they stand: one link for each passage they come from."""
     text = ""
     places: list[Citation] = []
     for sentence in turn.quote:
         here = sentence.citations[0] if sentence.citations else None
-        follows = bool(here and places and here.document == places[-1].document and 0 <= here.start - places[-1].end <= 2)
-        text += ("" if not text or (follows and here and here.start == places[-1].end) else "\n") + sentence.text.strip()
-        if here and follows:
-            places[-1] = replace(places[-1], end=here.end)
+        last = places[-1] if places else None
+        follows = here is not None and last is not None and here.document == last.document and 0 <= here.start - last.end <= 2
+        text += ("" if not text or (follows and here and last and here.start == last.end) else "\n") + sentence.text.strip()
+        if here and last and follows:
+            places[-1] = replace(last, end=here.end)
         elif here:
             places.append(here)
-    links = "".join(source_link(c.document, c.start, c.end, f"{c.number} · {_where(c, turn)}") for c in places)
+    first = {c.number: c for c in reversed(places)}
+    links = "".join(source_link(c.document, c.start, c.end, f"{n} · {_where(c, turn)}") for n, c in sorted(first.items()))
     return (
         f'<figure class="quote"><p class="label">{escape(t("chat.quote"))}</p><div class="prose">{to_html(text)}</div>'
         f"<figcaption>{links}</figcaption></figure>"
