@@ -140,7 +140,7 @@ def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph
     # A passage that only mentions a concept is no candidate: it must be near by vector, words or a question as well.
     passages = library.passages(list(dict.fromkeys([*dense, *lexical, *asked])))
     ids = tuple(p.id for p in passages)
-    stored = library.vectors_of(ids)
+    stored = library.vectors_of(ids) if ids else np.zeros((0, len(vector)), dtype=np.float32)
     meaning = centres.centred(vector.reshape(1, -1), [question])[0]
     english = not _CHINESE.search(question)
     latin = [] if english else [word for word in words(question) if word.isascii() and len(word) > 1]

@@ -38,14 +38,6 @@ class CleanedText:
     cuts: tuple[Cut, ...]
     metadata: tuple[tuple[str, str], ...] = ()
 
-    def raw_offset(self, offset: int) -> int:
-        """Where a character of the cleaned text stands in the raw text."""
-        starts, shift = [], 0
-        for cut in self.cuts:
-            starts.append(cut.start - shift)
-            shift += cut.end - cut.start
-        return offset + sum(cut.end - cut.start for cut in self.cuts[: bisect_right(starts, offset)])
-
 
 def clean(raw: str, format: str) -> CleanedText:
     """Take boilerplate out of a raw text. ``format`` is the reader's («markdown» allows front matter and ``#`` headings)."""

@@ -34,6 +34,7 @@ from ingest.schema import migrate
 
 __all__ = ["DocumentInfo", "Library", "passage_hash", "question_hash"]
 
+
 class Library:
     """An open library. Threads may share it: one connection behind one lock, every read is short."""
 
@@ -113,6 +114,8 @@ class Library:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise LibraryBusy(f"another program is writing to {self.folder}: try again in a moment") from None
                 raise MianpuError(f"the library in {self.folder} cannot be written: {error}") from None
+            except OSError as error:  # the vector file: a full or read-only disk
+                raise MianpuError(f"the library in {self.folder} cannot be written: {error.strerror or error}") from None
 
     def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """All rows of one query, as tuples."""
@@ -419,7 +422,7 @@ class Library:
         width = self.dimension or 1
         values = np.stack([np.frombuffer(v, np.float32) for _, v in rows]) if rows else np.zeros((0, width), dtype=np.float32)
         index = vectors.changed(vectors.empty(width), [], [int(i) for i, _ in rows], values)
-        with suppress(LibraryBusy), self.transaction() as connection:  # while another process writes, memory serves as well
+        with suppress(MianpuError), self.transaction() as connection:  # where it cannot be written, memory serves as well
             if rows and _generation(connection) == generation:
                 _set_meta(connection, {"vectors_sha256": vectors.write(index, self._vector_path(generation))})
         return index

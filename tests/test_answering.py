@@ -329,10 +329,15 @@ def test_the_graph_follows_the_library(library: Library) -> None:
     assert made.graph.generation == library.generation()
 
 
-def test_warming_reads_both_system_texts_and_the_centres_are_kept(library: Library) -> None:
+def test_warming_reads_both_system_texts_and_the_centres_are_kept(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr(answering, "search", lambda question, *_, **__: searched.append(question))
     model = Scripted()
     made = assistant(library, model)
     made.warm()
+    assert len(searched) == 1
     assert len(set(model.warmed)) == 2
     kept = library.meta("centres-words")
     assert kept is not None and len(json.loads(kept)) == 2

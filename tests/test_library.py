@@ -269,6 +269,23 @@ def test_a_locked_database_is_busy_and_not_a_traceback(library: Library) -> None
         assert library.meta("a") == "b"
 
 
+def test_a_full_disk_is_one_clear_line_and_leaves_the_old_state(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(library, [parsed("a.md", "什么？", "某物。")])
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(vectors, "write", full)
+        with pytest.raises(MianpuError, match="No space left on device"):
+            put(library, [parsed("b.md", "第三段。")])
+        next(library.folder.glob("vectors-*.faiss")).unlink()
+        with Library.open(library.folder) as again:
+            assert len(again.nearest_passages(vector("问"), 9)) == 2  # searched in memory
+    assert [d.name for d in library.documents()] == ["a.md"]
+    assert problems(library) == []
+
+
 def test_problems_are_found(library: Library) -> None:
     put(library, [parsed("a.md", "什么？", "某物。"), parsed("b.md", "第三段。")])
 

@@ -1,6 +1,8 @@
 """An ingest does what changed and nothing else."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,6 +82,11 @@ def test_what_did_not_change_is_not_touched(library: Library, folder: Path) -> N
     assert not (summary.added or summary.updated or summary.renamed or summary.removed or summary.embedded)
     assert loader.loads == 0
     assert library.generation() == generation
+
+
+def test_nothing_that_is_slow_to_load_is_imported_before_it_is_needed() -> None:
+    code = "import sys, ingest.pipeline; sys.exit(bool({'torch', 'sentence_transformers', 'jieba'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
 
 
 def test_only_new_texts_are_embedded(library: Library, folder: Path) -> None:

@@ -19,7 +19,7 @@ from assistant.questions import question_bank
 from ingest.errors import MianpuError
 from web.desk import Desk
 from web.markdown import inline
-from web.render import attributes, button, empty, panel
+from web.render import attributes, button, element, empty, panel
 from web.texts import Texts
 from web.turns import Turn, advance, passages_html, turn_html
 
@@ -56,7 +56,8 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
                     )  # fmt: skip
                     send = gr.Button(t("chat.send"), variant="primary", elem_id="send")
                     stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop")
-                panel(f'<p class="hint">{escape(t("chat.hint"))}</p>')
+                hints = [t("chat.hint"), *([t("chat.quoteonly")] if desk.assistant.chat_model is None else [])]
+                panel(element("p", " · ".join(hints), class_="hint"))
         with gr.Column(elem_id="side"):
             sources = panel(passages_html(None, t), elem_id="sources")
             panel('<div id="reader"></div>', elem_id="reader-place")

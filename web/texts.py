@@ -12,8 +12,8 @@ Texts = Callable[..., str]
 def texts(language: str) -> Texts:
     """The texts of one language ("zh" or "en").
 
-    >>> texts("en")("chats.ahead", n=2)
-    '2 people are ahead of you'
+    >>> texts("en")("document.cuts", n=2)
+    'Cut while cleaning: 2 places'
     """
     column = list(LANGUAGES).index(language)
 
@@ -109,7 +109,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chat.searching": ("正在检索资料…", "Searching the library…"),
     "chat.reading": ("找到 {n} 段资料，正在读…", "Reading {n} passages…"),
     "chat.waiting": ("前面还有 {n} 人，轮到你就开始写", "{n} people are ahead of you; yours starts when they are done"),
-    "chat.writing": ("正在写…", "Writing…"),
     "chat.quote": ("资料原文", "From the library"),
     "chat.cited": ("{total} 句中 {n} 句有出处", "{n} of {total} sentences have a source"),
     "chat.legend": ("点状下划线：资料里没有找到依据", "dotted underline: not backed by the library"),
@@ -117,7 +116,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chat.cite": ("出处 {n}：{place}", "Source {n}: {place}"),
     "chat.seconds": ("{n} 秒", "{n} s"),
     "chat.stopped": ("已停止", "Stopped"),
-    "chat.interrupted": ("这次回答没有写完", "This answer was not finished"),
     "chat.notfound": ("资料中没有找到", "Not in the library"),
     "chat.notfound.text": (
         "资料库里没有能回答这个问题的内容，所以没有生成答案。可以看看这些相近的概念：",
@@ -128,7 +126,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Nothing in the library answers this question, so no answer was written.",
     ),
     "chat.failed": ("没能回答：{reason}", "No answer: {reason}"),
-    "chat.quoteonly": ("没有对话模型，只给出原文。", "There is no chat model, so only the passage is shown."),
+    "chat.quoteonly": ("没有对话模型，只给出原文", "No chat model: answers are quotations"),
     "side.passages": ("资料", "Passages"),
     "side.near": ("相近的资料", "Passages near the question"),
     "side.empty": ("提问之后，找到的资料会出现在这里。", "The passages an answer rests on appear here."),
@@ -138,7 +136,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chats.rename": ("改名", "Rename"),
     "chats.delete": ("删除", "Delete"),
     "chats.sure": ("确定？", "Sure?"),
-    "chats.ahead": ("前面还有 {n} 人", "{n} people are ahead of you"),
     # documents
     "document.characters": ("{n} 字", "{n} characters"),
     "document.cuts": ("清理掉的内容：{n} 处", "Cut while cleaning: {n} places"),
@@ -321,7 +318,6 @@ TEXTS: dict[str, tuple[str, str]] = {
 SINGULAR: dict[str, str] = {
     "chat.reading": "Reading 1 passage…",
     "chat.waiting": "1 person is ahead of you; yours starts when they are done",
-    "chats.ahead": "1 person is ahead of you",
     "document.cuts": "Cut while cleaning: 1 place",
     "interview.missedcount": "1 point missed",
     "library.failed": "1 file could not be read",
