@@ -242,7 +242,7 @@ def serve(
     """
     with contextlib.ExitStack() as stack:
         # The port first: nobody wants to wait for models to hear that it is taken.
-        listening = stack.enter_context(contextlib.closing(_listen(host, port)))
+        listening = stack.enter_context(contextlib.closing(listen(host, port)))
         progress = TerminalProgress()
         library_ = stack.enter_context(Library.open(library_folder, create=True))
         embedder = load_embedder(embedding_model, progress)
@@ -281,7 +281,8 @@ def _chat_model(given: str | None, progress: TerminalProgress) -> LlamaChat | No
         return None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one. Raises MianpuError when it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

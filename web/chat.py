@@ -68,7 +68,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
             yield [gr.skip()] * len(outputs)
             return
         session = str(request.session_hash)
-        yield from _answering(desk, t, language, text.strip(), number, session)
+        yield from answering_updates(desk, t, language, text.strip(), number, session)
 
     def ask_sent(event: gr.EventData, number: int, request: gr.Request) -> Iterator[list[object]]:
         yield from ask(str(event._data["value"]), number, request)
@@ -120,7 +120,7 @@ _BUS = "mianpu.connect('chat', trigger, ['ask', 'open', 'remove', 'rename'])"
 _FOLLOW = "watch('value', () => mianpu.grow(element))"
 
 
-def _answering(desk: Desk, t: Texts, language: str, question: str, number: int, session: str) -> Iterator[list[object]]:
+def answering_updates(desk: Desk, t: Texts, language: str, question: str, number: int, session: str) -> Iterator[list[object]]:
     """The updates of the page while one question is answered."""
     skip = gr.skip()
     earlier = turns_of(desk, number)
