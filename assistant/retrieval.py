@@ -18,6 +18,7 @@ import numpy as np
 from assistant.language import Centres, language_centres
 from ingest.document import Passage, QuestionAnswer
 from ingest.embedding import Embedder
+from ingest.errors import MianpuError
 from ingest.fulltext import words
 from ingest.library import Library
 from ingest.vectors import Vectors
@@ -104,7 +105,10 @@ def search(
     ranking: Ranking | None = None,
     centres: Centres | None = None,
 ) -> SearchResult:
-    """Rank passages for a question; the best ``k``, best first."""
+    """Rank passages for a question; the best ``k``, best first. Raises MianpuError when the library's vectors are another model's."""
+    known = library.meta("embedding_model")
+    if known not in (None, embedder.fingerprint):
+        raise MianpuError(f"the library was embedded with {known}: use that model, or ingest its documents again with this one")
     ranking = ranking or shipped_ranking()
     centres = centres or language_centres(library, embedder, graph.glossary)
     vector = embedder.encode_questions([question])[0]

@@ -59,7 +59,8 @@ def _print(args: argparse.Namespace, value: object, text: str) -> int:
 
 
 def _ingest(args: argparse.Namespace) -> int:
-    from ingest.embedding import load_embedder
+    from ingest.embedding import folder_fingerprint, load_embedder
+    from ingest.model_files import embedding_model_folder, manifest_fingerprint
     from ingest.pipeline import ingest
 
     paths = [*args.paths, *([starter_notes()] if args.starter_notes else [])]
@@ -69,15 +70,19 @@ def _ingest(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"{missing[0]} does not exist: name files or folders that do")
     progress = TerminalProgress()
+    folder = embedding_model_folder(args.embedding_model, progress)
+    fingerprint = manifest_fingerprint(folder) or folder_fingerprint(folder)
     with Library.open(args.library, create=True) as library:
-        summary = ingest(library, paths, lambda: load_embedder(args.embedding_model, progress), progress)
+        summary = ingest(library, paths, lambda: load_embedder(str(folder)), progress, fingerprint=fingerprint)
         load_graph(library)
     lines = [
         f"{len(summary.added)} added, {len(summary.updated)} updated, {len(summary.renamed)} renamed, "
-        f"{len(summary.removed)} removed, {len(summary.unchanged)} unchanged, {len(summary.failed)} not ingested",
-        f"{summary.passages} passages, {summary.pairs} question-answer pairs in the library; {summary.embedded} embedded now, "
+        f"{len(summary.removed)} removed, {len(summary.unchanged)} unchanged, {len(summary.duplicates)} duplicates, "
+        f"{len(summary.failed) + len(summary.skipped)} not ingested",
+        f"{summary.passages} passages and {summary.pairs} questions added or updated; {summary.embedded} texts embedded, "
         f"{summary.seconds['total']:.1f} s",
-        *(f"not ingested: {path}: {reason}" for path, reason in summary.failed),
+        *(f"duplicate: {path} is the same as {name}" for path, name in summary.duplicates),
+        *(f"not ingested: {path}: {reason}" for path, reason in (*summary.failed, *summary.skipped)),
     ]
     _print(args, asdict(summary), "\n".join(lines))
     return 1 if summary.failed and not (summary.added or summary.updated or summary.unchanged or summary.renamed) else 0
