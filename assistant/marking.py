@@ -41,13 +41,17 @@ _TO_THE_GRADER = re.compile(
     r"|\b(?:full|max(?:imum)?|perfect|highest|top)\s+(?:score|marks?|points?|grade|credit)\b|\bscore\s*(?:[=:]|of|to|as)\s*(?:100|10)\b|^\s*system\s*:",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"[。！？!?；;\n]+|\.(?=\s|$)")
+_FUNCTION = frozenset(
+    "的了是在和与也都就会有被把对为以而且但并又还从到这那其之因所如果则即或很更最吗呢吧啊呀嘛嗯呃哦哈我你他它们个说讲做着过来去能可要让使得样么什怎"
+) | {"the", "a", "an", "is", "are", "of", "to", "in", "on", "and", "or", "it", "this", "that", "be", "so", "because", "with", "for"}
+_SENTENCE_END = re.compile(r"[。！？!?；;\n]+|\.+(?=\s|$)")
 Span = tuple[int, int]
 Matrix = npt.NDArray[np.float32]
 
 
 FEATURES = (
-    "margin", "margin_foreign", "cosine", "novelty", "words", "concepts", "agree", "conflict", "contrary", "elsewhere", "foreign",
+    "margin", "margin_foreign", "lead", "cosine", "novelty", "words", "concepts", "agree", "conflict", "contrary",
+    "elsewhere", "foreign",
 )  # fmt: skip
 
 
@@ -56,14 +60,16 @@ class Evidence:
     """What speaks for and against one key point being in one answer. ``window`` is the part of the answer that fits it best.
 
     ``margin``: cosine of that window to the point, less its mean cosine to the other points (to the question, when the point is
-    the only one). ``cosine``: the greatest cosine of a window to the point. ``novelty``: the greatest difference between a window's
-    cosine to the point and to the question. ``words``, ``concepts``: share of the point's own words in a window, and of its own
-    glossary concepts in the answer; own are those that the question does not give away. ``agree``, ``conflict``: how strongly a
-    clause about the same thing says the same, or the opposite; ``contrary``: ``conflict`` inside the window. ``elsewhere``: share
-    of the other points that the answer contradicts. ``foreign``: answer and point are in different languages, words cannot match.
+    the only one). ``lead``: how far a window's cosine to the point is above that to every other point, at most. ``cosine``: the
+    greatest cosine of a window to the point. ``novelty``: how far a window's cosine to the point is above that to the question.
+    ``words``, ``concepts``: share of the point's own words in a window, and of its own glossary concepts in the answer; own are
+    those that the question does not give away. ``agree``, ``conflict``: how strongly a clause about the same thing says the same,
+    or the opposite; ``contrary``: ``conflict`` inside the window. ``elsewhere``: share of the other points that the answer
+    contradicts. ``foreign``: answer and point are in different languages, words cannot match.
     """
 
     margin: float
+    lead: float
     cosine: float
     novelty: float
     words: float
@@ -79,8 +85,8 @@ class Evidence:
         """The evidence as numbers of about the same size, in the order of ``FEATURES``."""
         foreign = float(self.foreign)
         return [
-            self.margin * 10, self.margin * 10 * foreign, (self.cosine - 0.85) * 10, self.novelty * 10, self.words * (1 - foreign),
-            self.concepts, self.agree, self.conflict, self.contrary, self.elsewhere, foreign,
+            self.margin * 10, self.margin * 10 * foreign, self.lead * 10, (self.cosine - 0.85) * 10, self.novelty * 10,
+            self.words * (1 - foreign), self.concepts, self.agree, self.conflict, self.contrary, self.elsewhere, foreign,
         ]  # fmt: skip
 
 
@@ -203,12 +209,17 @@ class Opposites:
                 used.add(before[-1])
             sides[axis] = sign if sides.get(axis, sign) == sign else 0  # both sides in one clause: it says neither
             masked = masked[: match.start()] + " " * len(match.group()) + masked[match.end() :]
-        about = {w for w in words(masked) if not w.isdigit()}
+        about = _subject(masked) or _subject(clause)
         if glossary is not None:
             about |= {"=" + m.concept for m in glossary.find(clause)}
         negated = len([n for n in negations if n not in used]) % 2 == 1
         taken = {axis: sign for axis, sign in sides.items() if sign}
         return Claim(subjects, frozenset(about - subjects), taken, frozenset(_NUMBER.findall(clause)), negated)
+
+
+def _subject(clause: str) -> set[str]:
+    """What a clause is about: its words, without numbers and without single Chinese characters."""
+    return {w for w in words(clause) if not w.isdigit() and (len(w) > 1 or w.isascii())}
 
 
 def _reaches(between: str) -> bool:
@@ -290,7 +301,8 @@ def gather(
     group = np.array(groups or range(len(points)))
     asked = set(words(question))
     answer = without_orders(answer)
-    spans = [span for span in windows(answer) if _says_something(answer[slice(*span)], asked)]
+    in_question = _tokens(question)
+    spans = [span for span in windows(answer) if _says_something(answer[slice(*span)], in_question)]
     if not spans:
         return []
     texts = [answer[a:b] for a, b in spans]
@@ -318,6 +330,7 @@ def gather(
         found.append(
             Evidence(
                 margin=float(margins[best]),
+                lead=float((to_points[:, j] - others.max(axis=1)).max()),
                 cosine=float(to_points[:, j].max()),
                 novelty=float((to_points[:, j] - to_question).max()),
                 words=max(len(own & w) for w in window_words) / len(own) if own else 0.5,
@@ -342,13 +355,20 @@ def without_orders(answer: str) -> str:
     """The answer with sentences that give orders to the grader blanked out; offsets stay."""
     for a, b in _split(answer, _SENTENCE_END):
         if _TO_THE_GRADER.search(answer[a:b]):
+            b += answer[b : b + 1] == "."  # a full stop alone would look like an answer
             answer = answer[:a] + " " * (b - a) + answer[b:]
     return answer
 
 
+def _tokens(text: str) -> set[str]:
+    """Latin words and Chinese characters, without those that only hold a sentence together."""
+    return {t for t in re.findall(r"[a-z0-9]+|[\u3400-\u9fff]", fold(text))} - _FUNCTION
+
+
 def _says_something(text: str, asked: set[str]) -> bool:
-    said = set(words(text))
-    return len(said - asked) > 0.3 * len(said)
+    """Whether at least a quarter of a text is not in the question: repeating the question answers nothing."""
+    said = _tokens(text)
+    return len(said - asked) > 0.25 * len(said)
 
 
 def _concepts(text: str, glossary: Glossary | None) -> set[str]:

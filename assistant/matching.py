@@ -11,7 +11,7 @@ Span = tuple[int, int]
 
 
 def highlights(answer: str, window: Span, point: str, glossary: Glossary | None = None) -> tuple[Span, ...]:
-    """The spans of ``answer[window]`` that say what the point says: shared words, shared runs of Chinese, names of the same concept.
+    """The spans of ``answer[window]`` that say what the point says: shared words, runs of Chinese, names of the same concept.
 
     Where nothing is shared in writing (another language, other words) it is the whole window.
     """

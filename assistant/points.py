@@ -14,6 +14,7 @@ from ingest.fulltext import words
 
 MOST = 8
 _LONGEST = 160  # characters of one point; a long list item is cut into its sentences
+_WRAPPED = 30  # a line shorter than this was not broken because it was full
 _SHORTEST = 8  # Chinese characters (or half as many Latin words): less is a fragment
 _FENCE = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _ITEM = re.compile(
@@ -43,6 +44,7 @@ class _Statement:
     text: str
     alone: bool  # whether it may be a point by itself; the second sentence of a long item goes with the first
     section: str = ""  # the heading line above it, inside the answer
+    item: bool = False  # whether its author made it an item of a list
 
 
 def key_points(reference: str, question: str = "") -> tuple[KeyPoint, ...]:
@@ -88,13 +90,13 @@ def _statements(reference: str) -> list[_Statement]:
         opens_list = body.endswith((":", "：")) and not last and (blocks[i + 1][0] or item)
         if item and len(body) <= _LONGEST and not opens_list:
             if _says(body) and not _LEAD_IN.search(body):
-                found.append(_Statement(body, True, section))
+                found.append(_Statement(body, True, section, True))
             continue
         sentences = [body[s.start : s.end] for s in split(body)]
         if opens_list:
             sentences.pop()
-        kept = [s for s in sentences if states_something(s) and not _LEAD_IN.search(s) and _says(s)]
-        found += [_Statement(sentence, not item or k == 0, section) for k, sentence in enumerate(kept)]
+        kept = [s for s in sentences if states_something(s) and not _LEAD_IN.search(s) and not _ASIDE.match(s) and _says(s)]
+        found += [_Statement(sentence, not item or k == 0, section, bool(item)) for k, sentence in enumerate(kept)]
     return found
 
 
@@ -115,6 +117,7 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     """(kind of list mark or "", text without the mark): items with the lines that go on below them, other lines one by one."""
     blocks: list[tuple[str, str]] = []
     blank = True
+    before = ""
     for line in text.splitlines():
         if not line.strip():
             blank = True
@@ -123,13 +126,13 @@ def _blocks(text: str) -> list[tuple[str, str]]:
         body = _clean(line[match.end() :] if match else line)
         if not body:
             continue
-        lead_in = body.endswith((":", "：")) and not line[0].isspace()
-        if match or blank or lead_in or not blocks or line.lstrip().startswith("#"):
+        wrapped = line[0].isspace() or (len(before) >= _WRAPPED and before[-1] not in "。！？.!?:：")
+        if match or blank or not wrapped or not blocks:
             blocks.append((match.lastgroup or "" if match else "", body))
         else:
             joint = "" if blocks[-1][1][-1:] > "\u2e80" else " "
             blocks[-1] = (blocks[-1][0], blocks[-1][1] + joint + body)
-        blank = False
+        blank, before = False, line.strip()
     return blocks
 
 
@@ -150,9 +153,10 @@ def _merged(statements: list[_Statement]) -> list[_Statement]:
     merged: list[_Statement] = []
     for statement in statements:
         before = merged[-1] if merged and merged[-1].section == statement.section else None
-        short = _size(statement.text) < _SHORTEST or not statement.alone
+        short = _size(statement.text) < (_SHORTEST / 2 if statement.item else _SHORTEST) or not statement.alone
         joinable = before is not None and len(before.text) + len(statement.text) <= _LONGEST
-        if before is not None and joinable and (short or _size(before.text) < _SHORTEST):
+        stump = before is not None and not before.item and _size(before.text) < _SHORTEST
+        if before is not None and joinable and (short or stump):
             merged[-1] = replace(before, text=_joined(before.text, statement.text))
         else:
             merged.append(statement)

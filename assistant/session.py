@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from fsrs import Rating
 
@@ -20,6 +21,9 @@ from ingest.embedding import Embedder
 from ingest.errors import MianpuError, UsageError
 from ingest.library import Library
 from kg.concepts import Glossary
+
+if TYPE_CHECKING:
+    from ingest.embedding import Embedder
 
 
 def utc_now() -> datetime:
@@ -46,7 +50,12 @@ class InterviewSession:
     """
 
     def __init__(
-        self, library: Library, embedder: Embedder, glossary: Glossary, clock: Callable[[], datetime] = utc_now
+        self,
+        library: Library,
+        embedder: "Embedder",
+        glossary: Glossary,
+        clock: Callable[[], datetime] = utc_now,
+        language: str = "zh",
     ) -> None:
         self.id = 0
         self._state: InterviewState | None = None
@@ -54,6 +63,7 @@ class InterviewSession:
         self._embedder = embedder
         self._glossary = glossary
         self._clock = clock
+        self.language = language  # of the remarks: "zh" or "en"
 
     @property
     def state(self) -> InterviewState:
@@ -122,7 +132,7 @@ class InterviewSession:
         points = key_points(pair.answer, effect.question.text) if pair is not None else ()
         if not points:
             return Graded(None, self._clock())
-        marks = grade(effect.text, points, effect.question.text, self._embedder, self._glossary)
+        marks = grade(effect.text, points, effect.question.text, self._embedder, self._glossary, self.language)
         return Graded(marks, self._clock())
 
     def _step(self, event: Event) -> tuple[Effect, ...]:

@@ -73,7 +73,7 @@ _E5_SIZES = e5_weights.Sizes(
 )
 
 _MANIFEST = "manifest.json"
-_FETCH = "run `mianpu models --fetch`"
+_FETCH = "run `mianpu models fetch`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def stops_at(text: str, size: int = 3) -> int | None:
         "先预填充。再解码。再解码。再解码。",
         "- 减少显存占用\n- 减少显存占用\n",
         "注意力的复杂度与长度的平方成正比。\n其次，\n注意力的复杂度与长度的平方成正比。\n最后，\n注意力的复杂度与长度的平方成正比。\n",
+        "注意力的复杂度与长度的平方成正比。因此它很慢。注意力的复杂度与长度的平方成正比。所以它很贵。注意力的复杂度与长度的平方成正比。",
         "结果是 " + "很好，" * 20,
         "the model the model the model the model the model the model the model",
     ],

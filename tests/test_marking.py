@@ -11,7 +11,7 @@ from tests.small_library import GLOSSARY
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("维度越大,点积的方差越大;softmax 会饱和。", ["维度越大,点积的方差越大", "softmax 会饱和"]),  # four characters are joined to what follows
+        ("维度越大,点积的方差越大;softmax 会进饱和区。", ["维度越大,点积的方差越大", "softmax 会进饱和区"]),  # four characters are joined to what follows
         ("先说结论,它不是近似算法", ["先说结论,它不是近似算法"]),
         ("It keeps 3.5 GB of keys, and reads all of them.", ["It keeps 3.5 GB of keys", "and reads all of them"]),
         ("只有短句", ["只有短句"]),
@@ -26,7 +26,7 @@ def test_units(text: str, expected: list[str]) -> None:
 
 def test_windows_are_clauses_and_their_neighbours() -> None:
     text = "第一句话有很多字,第二句话也有很多字,第三句话还有很多字"
-    assert [text[a:b] for a, b in windows(text)] == [*text.split(","), text[:17], text[9:]]
+    assert [text[a:b] for a, b in windows(text)] == [*text.split(","), text[:18], text[9:]]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,12 @@ def test_evidence_by_hand() -> None:
     length = (1 + 0.01) ** 0.5
     same, other, asked = 1.0, 0.01 / length**2, 0.1 / length
     assert first.margin == pytest.approx(same - other, abs=1e-5)
-    assert (first.cosine, first.novelty) == (pytest.approx(same, abs=1e-5), pytest.approx(same - asked, abs=1e-5))
+    assert first.lead == first.margin  # there is one other point
+    assert first.cosine == pytest.approx(same, abs=1e-5)
+    assert first.novelty == pytest.approx(same - asked, abs=1e-5)
     assert second.margin == pytest.approx(other - same, abs=1e-5)
-    assert (first.words, second.words) == (pytest.approx(1 / 10, abs=0.05), 0.0)
+    assert first.words == pytest.approx(1 / 10, abs=0.05)
+    assert second.words == 0.0
     assert (first.foreign, first.window) == (False, (0, 10))
 
 
@@ -106,7 +109,7 @@ def test_evidence_does_not_count_what_the_question_gives_away() -> None:
     question, points = "缓存为什么省时间?", ["缓存省时间是因为不必重算旧的键", "位置不变"]
     assert marking.gather("缓存省时间,因为缓存省时间", points, question, WordEmbedder(), None) == []
     (told, _) = marking.gather("不必重算旧的键", points, question, WordEmbedder(), None)
-    assert told.words == pytest.approx(1.0, abs=0.35)
+    assert told.words > 0.5  # of 13 words of its own, less what 缓存 and 省时间 give away
 
 
 def test_concepts_of_another_language_count() -> None:

@@ -30,7 +30,7 @@ def texts(reference: str, question: str = "") -> list[str]:
         # an item's further lines belong to it
         ("1. 切分优化器状态\n   每卡只存一份\n2. 再切分梯度和参数", ["切分优化器状态每卡只存一份", "再切分梯度和参数"]),
         # what closes or points elsewhere states nothing of its own
-        ("用滑动窗口限制注意力范围。以上就是全部内容,希望对你有帮助。", ["用滑动窗口限制注意力范围。以上就是全部内容,希望对你有帮助。"]),
+        ("用滑动窗口限制注意力范围。以上就是全部内容,希望对你有帮助。", ["用滑动窗口限制注意力范围。"]),
         ("用滑动窗口限制注意力范围。\n\n以上就是全部内容。", ["用滑动窗口限制注意力范围。"]),
         ("", []),
         ("\n\n", []),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.answering import Answer, CheckedSentence, Citation, Done, Sentence, Stopped, Token
+from assistant.answering import Answer, CheckedSentence, Citation, Done, Event, Sentence, Token
 from assistant.interview import Phase
 from assistant.session import InterviewSession, saved_interviews
 from ingest.errors import MianpuError
@@ -71,7 +71,7 @@ def test_an_answer_is_printed_with_its_numbers() -> None:
     bare = CheckedSentence("它很贵。", (), 0.1, False)
     answer = Answer("?", "缓存省时间。它很贵。", (sentence, bare), (), True, {})
     out = io.StringIO()
-    events = [Token("缓存省时间。"), Sentence(sentence), Token("它很贵。"), Sentence(bare), Done(answer)]
+    events: list[Event] = [Token("缓存省时间。"), Sentence(sentence), Token("它很贵。"), Sentence(bare), Done(answer)]
     assert print_answer(events, out) is answer
     assert out.getvalue().startswith("缓存省时间。[1]它很贵。[?]")
     assert "2 句中 1 句有出处" in out.getvalue()
@@ -80,4 +80,4 @@ def test_an_answer_is_printed_with_its_numbers() -> None:
 def test_a_stopped_answer_says_so() -> None:
     with pytest.raises(MianpuError, match="stopped"):
         print_answer([Token("缓")], io.StringIO())
-    assert Stopped is not Done
+

@@ -40,6 +40,7 @@ KV 缓存把算过的键和值留下来，解码时不再重算。显存占用�
 
 自注意力让每个位置给别的位置加权，旋转位置编码写进查询和键。KV 缓存保存自注意力的键和值。
 """
+OTHERS = "# 别的\n\n" + "\n\n".join(f"## 第 {n} 节\n\n这一节讲量化和训练的第 {n} 件事，与别的无关。" for n in range(12))
 HOSTILE = '# 坏笔记\n\n## 问题？\n\n<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> 缓存 缓存 缓存\n'
 T = texts("zh")
 
@@ -67,29 +68,45 @@ class ScriptedModel:
             yield piece
 
 
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes"
+def write_notes(parent: Path) -> Path:
+    folder = parent / "notes"
     folder.mkdir()
     (folder / "推理.md").write_text(NOTE, encoding="utf-8")
+    (folder / "others.md").write_text(OTHERS, encoding="utf-8")
     (folder / "hostile.md").write_text(HOSTILE, encoding="utf-8")
     return folder
 
 
 @pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    return write_notes(tmp_path)
+
+
+@pytest.fixture
 def desk(tmp_path: Path, notes: Path) -> Iterator[Desk]:
-    with Library.open(tmp_path / "library", create=True) as library:
+    yield from desks(tmp_path, notes)
+
+
+def desks(parent: Path, notes: Path) -> Iterator[Desk]:
+    with Library.open(parent / "library", create=True) as library:
         ingest(library, [notes], WordEmbedder)
         graph = ConceptGraph.build(library, Glossary.parse(GLOSSARY))
-        model = ScriptedModel(("KV 缓存把算过的键和值留下来，", "解码时不再重算。", "月球是奶酪做的。"))
+        model = ScriptedModel(("KV 缓存把算过的键和值留下来，", "解码时不再重算。", "量化训练要先归一化。"))
         desk = Desk(Assistant(library, WordEmbedder(), graph, model))
         yield desk
         desk.close()
 
 
-@pytest.fixture
-def client(desk: Desk) -> Iterator[TestClient]:
-    with TestClient(app.application(desk), base_url="http://127.0.0.1:7860") as client:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk that nobody changes."""
+    folder = tmp_path_factory.mktemp("shared")
+    yield from desks(folder, write_notes(folder))
+
+
+@pytest.fixture(scope="module")
+def client(shared: Desk) -> Iterator[TestClient]:
+    with TestClient(app.application(shared), base_url="http://127.0.0.1:7860") as client:
         yield client
 
 
@@ -101,7 +118,9 @@ def test_the_page_speaks_the_browsers_language(client: TestClient, accepts: str,
     page = client.get("/", headers={"accept-language": accepts})
     assert page.status_code == 200
     assert f'lang="{lang}"' in page.text and word in page.text
-    other = client.get("/", headers={"accept-language": accepts, "cookie": "mianpu_language=" + ("en" if lang == "zh-CN" else "zh")})
+    other = client.get(
+        "/", headers={"accept-language": accepts, "cookie": "mianpu_language=" + ("en" if lang == "zh-CN" else "zh")}
+    )
     assert f'lang="{lang}"' not in other.text
 
 
@@ -157,8 +176,8 @@ def test_a_link_from_elsewhere_may_open_the_page(client: TestClient) -> None:
     assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
 
 
-def test_a_server_for_the_network_takes_its_own_name_but_no_foreign_origin(desk: Desk) -> None:
-    with TestClient(app.application(desk, "0.0.0.0"), base_url="http://mianpu.lan:7860") as client:
+def test_a_server_for_the_network_takes_its_own_name_but_no_foreign_origin(shared: Desk) -> None:
+    with TestClient(app.application(shared, "0.0.0.0"), base_url="http://mianpu.lan:7860") as client:
         assert client.get("/mianpu/zh/document?name=推理.md").status_code == 200
         assert client.get("/", headers={"origin": "https://evil.example"}).status_code == 403
 
@@ -166,8 +185,8 @@ def test_a_server_for_the_network_takes_its_own_name_but_no_foreign_origin(desk:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_opens_at_its_span(client: TestClient, desk: Desk) -> None:
-    text = desk.library.document("推理.md").text
+def test_a_document_opens_at_its_span(client: TestClient, shared: Desk) -> None:
+    text = shared.library.document("推理.md").text
     start = text.index("显存占用")
     page = client.get("/mianpu/zh/document", params={"name": "推理.md", "start": start, "end": start + 4})
     assert "<mark>显存占用</mark>" in page.text
@@ -213,21 +232,27 @@ def asked(desk: Desk, question: str = ASKED, number: int = 0, session: str = "s"
     return chat.answering_updates(desk, T, "zh", question, number, session)
 
 
+def talked(desk: Desk, question: str = ASKED) -> int:
+    """Ask, wait for the answer; returns the number of the chat."""
+    for _ in asked(desk, question):
+        pass
+    return history.chats(desk.library)[0].id
+
+
 def test_an_answer_is_written_checked_and_kept(desk: Desk) -> None:
     updates = list(asked(desk))
     number = updates[0][1]
     assert isinstance(number, int) and updates[0][0] == ""
     final = str(updates[-1][4])
     assert 'data-stage="done"' in final and 'class="cite"' in final and "有出处" in final
-    assert re.search(r'class="unsupported"[^>]*>月球是奶酪做的。', final)
+    assert re.search(r'class="unsupported"[^>]*>量化训练要先归一化。', final)
     kept = chat.turns_of(desk, number)
     assert [turn.question for turn in kept] == [ASKED] and kept[0].stage == "done" and "重算" in kept[0].text
     assert [c.title for c in history.chats(desk.library)] == [ASKED]
 
 
 def test_a_second_question_goes_on_with_the_chat(desk: Desk) -> None:
-    number = list(asked(desk))[0][1]
-    assert isinstance(number, int)
+    number = talked(desk)
     updates = list(asked(desk, "它占多少显存？", number))
     assert ASKED in str(updates[0][3])  # the first turn stands above
     model = desk.assistant.chat_model
@@ -298,8 +323,7 @@ def test_without_a_chat_model_the_library_is_quoted(desk: Desk) -> None:
 
 def test_the_question_is_escaped_everywhere(desk: Desk) -> None:
     question = '<img src=x onerror="hacked()"> KV 缓存'
-    number = list(asked(desk, question))[0][1]
-    assert isinstance(number, int)
+    number = talked(desk, question)
     shown = "".join(str(part) for update in asked(desk, "它呢？", number) for part in update) + chat.chat_list(desk, number, T)
     assert "<img" not in shown and "&lt;img" in shown
 

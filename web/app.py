@@ -8,6 +8,7 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: Gradio reads it there
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -44,6 +45,11 @@ _SCRIPTS = ("app.js", "map.js")
 
 def application(desk: Desk, host: str = "127.0.0.1") -> Guard:
     """The whole web application, ready for an ASGI server. ``host`` is the address it will be reached at."""
+    # Gradio makes an event loop for every lock it makes outside of one, and never closes it.
+    return asyncio.run(_application(desk, host))
+
+
+async def _application(desk: Desk, host: str) -> Guard:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/mianpu/static", StaticFiles(directory=STATIC))
     for language in LANGUAGES:

@@ -89,6 +89,8 @@ class _Page:
         if message["type"] == "http.response.start":
             self._start = message
             return
+        if message["type"] != "http.response.body":
+            return
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return

@@ -38,6 +38,8 @@ def view(t: Texts, desk: Desk) -> LibraryView:
             upload = gr.File(
                 show_label=False, file_count="multiple", file_types=sorted(READERS), height=132, elem_id="upload", container=False
             )
+            # Gradio's own example for a file is an address on another host, and stands in the page.
+            upload.example_payload = upload.example_value = lambda: None
             path = gr.Textbox(
                 label=t("library.path"),
                 placeholder=t("library.path.hint"),

@@ -116,9 +116,13 @@
 
   // --- views ------------------------------------------------------------------------------------------------------
   const views = ["chat", "interview", "concepts", "library", "progress"];
-  function show(view) {
-    const button = document.getElementById(`view-${view}-button`);
-    if (button && button.getAttribute("aria-selected") !== "true") button.click();
+  // While the page is being built, Gradio puts the first view back in front once or twice: ask until the view stays.
+  async function show(view) {
+    const button = await appear(`#view-${view}-button`);
+    for (let tries = 0; button && tries < 50 && button.getAttribute("aria-selected") !== "true"; tries++) {
+      button.click();
+      await new Promise((resolve) => setTimeout(resolve, 40));
+    }
   }
 
   function remember(hash) {
@@ -201,6 +205,9 @@
 
   // --- one listener for every click -------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
+    const tab = event.target.closest("[role=tab][id^=view-]");
+    if (tab && event.isTrusted) remember(`#${tab.id.slice(5, -7)}`);
+    if (tab && tab.id === "view-concepts-button" && !conceptKey) drawWelcome();
     const target = event.target.closest("[data-open],[data-go],[data-act],[data-send]");
     if (!target) return;
     if (target.dataset.open !== undefined) {
@@ -314,12 +321,6 @@
       buses[name] = trigger;
       if (name === "ready") {
         document.documentElement.classList.add("ready");
-        document.querySelectorAll("[role=tab][id^=view-]").forEach((tab) => {
-          tab.addEventListener("click", (event) => {
-            if (event.isTrusted) remember(`#${tab.id.slice(5, -7)}`);
-            if (tab.id === "view-concepts-button" && !conceptKey) drawWelcome();
-          });
-        });
         follow();
       }
     },
