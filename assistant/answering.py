@@ -5,7 +5,6 @@ passages: a model of this size refuses what its passages answer and cites the wr
 the library, and what the model adds is checked.
 """
 
-import json
 import math
 import queue
 import re
@@ -13,8 +12,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
-
-import numpy as np
 
 from assistant import prompts
 from assistant.events import (

@@ -96,14 +96,16 @@ def evaluate_grading(path: Path, embedder: "Embedder", glossary: Glossary | None
 
     ``pairs``: share of the pairs whose better answer scores higher (ties lose). ``precision``, ``recall``: of the points marked as
     hit. ``in_range``: share of the answers whose score is in its range; ``by_level`` the same for each kind of answer. ``error``:
-    mean distance of a score from its range. Pairs come from ``<name>_pairs.jsonl`` beside the file, if there is one.
+    mean distance of a score from its range. Pairs come from ``<name>_pairs.jsonl`` beside the file, if there is one. The glossary
+    is the project's own unless another is given.
     """
     questions = load(path)
+    known = glossary or Glossary.load()
     file = path.with_name(f"{path.stem}_pairs.jsonl")
     pairs = [(str(row["id"]), int(row["better"]), int(row["worse"])) for row in _rows(file)] if file.exists() else []
 
     def marker(answer: str, points: Sequence[KeyPoint], question: str) -> Grade:
-        return grade(answer, points, question, embedder, glossary)
+        return grade(answer, points, question, embedder, known)
 
     return {
         "questions": len(questions),

@@ -140,7 +140,7 @@ def _occurrences(text: str, part: str) -> list[tuple[int, int]]:
 
 
 def key_point_share(text: str, key_points: Sequence[Sequence[str]]) -> float | None:
-    """The share of the groups of which one alternative stands in the text (NFKC, lower case, without spaces); None without groups."""
+    """The share of the groups of which one alternative stands in the text (NFKC, lower case, no spaces); None without groups."""
     if not key_points:
         return None
     folded = fold(text).replace(" ", "")

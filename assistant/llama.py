@@ -149,7 +149,8 @@ class LlamaChat:
         """
         turns = [*prompt.history, Turn("user", prompt.question)]
         roles = ["system", *(turn.role for turn in turns)]
-        contents: list[tuple[str, ...]] = [(prompt.system,), (*prompt.passages, turns[0].text), *((turn.text,) for turn in turns[1:])]
+        asked = (*prompt.passages, turns[0].text)
+        contents: list[tuple[str, ...]] = [(prompt.system,), asked, *((turn.text,) for turn in turns[1:])]
         rendered = self._render([(role, f"\x1a{number}\x1a") for number, role in enumerate(roles)])
         parts = _MARK.split(rendered)
         if [int(n) for n in parts[1::2]] != list(range(len(roles))):

@@ -32,7 +32,7 @@ _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A ranked passage. ``scores`` holds each source's own share, 0..1; ``pair`` is the pair whose question matched best, if any."""
+    """A ranked passage. ``scores`` holds each source's own share, 0..1; ``pair`` the pair whose question matched best, if any."""
 
     passage: Passage
     score: float
@@ -70,7 +70,8 @@ def shipped_ranking() -> Ranking:
     """The ranking that comes with the program."""
     values = tomllib.loads(files("assistant").joinpath("ranking.toml").read_text(encoding="utf-8"))
     answerable = dict(values["answerable"])
-    return Ranking(values["weights"], values["weights_english"], answerable["features"], answerable["intercept"], answerable["threshold"])
+    features, intercept, threshold = (answerable[name] for name in ("features", "intercept", "threshold"))
+    return Ranking(values["weights"], values["weights_english"], features, intercept, threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def search(
     ranking: Ranking | None = None,
     centres: Centres | None = None,
 ) -> SearchResult:
-    """Rank passages for a question; the best ``k``, best first. Raises MianpuError when the library's vectors are another model's."""
+    """Rank passages for a question; the best ``k``, best first. Raises MianpuError when the vectors are another model's."""
     known = library.meta("embedding_model")
     if known not in (None, embedder.fingerprint):
         raise MianpuError(f"the library was embedded with {known}: use that model, or ingest its documents again with this one")

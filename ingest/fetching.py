@@ -243,11 +243,13 @@ def _from_hub(file: ModelFile, partial: Path, progress: Progress) -> None:
         raise _Unusable(f"model hub: {_first_line(error)}") from None
     with client:
         while (before := _size(partial)) < file.size:
+            reason = "it ends before the file does"
             try:
                 _stream(client, file, file.hub.address, partial, progress)
             except httpx.HTTPError as error:
-                if _size(partial) == before:  # as long as each attempt brings something, a torn connection is taken up again
-                    raise _Unusable(f"model hub: {_first_line(error)}") from None
+                reason = _first_line(error)
+            if _size(partial) <= before:  # as long as each attempt brings something, a torn connection is taken up again
+                raise _Unusable(f"model hub: {reason}")
 
 
 def _stream(client: httpx.Client, file: ModelFile, address: str, partial: Path, progress: Progress) -> None:

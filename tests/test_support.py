@@ -133,6 +133,12 @@ def test_nearest_gives_units_in_reading_order_within_the_room() -> None:
     assert [unit.text for unit in made.nearest("缓存保存什么?", 1, most_characters=1)] == ["缓存保存键。"]
 
 
+def test_a_question_is_not_answered_with_a_heading_or_a_question() -> None:
+    made = evidence("缓存保存什么?\n## 缓存\n缓存保存键。")
+    assert [unit.text for unit in made.nearest("缓存保存什么?", 3)] == ["缓存保存键。"]
+    assert [unit.text for unit in evidence("缓存保存什么?").nearest("缓存?", 3)] == ["缓存保存什么?"]
+
+
 def test_word_weights_may_come_from_outside() -> None:
     asked: list[Sequence[str]] = []
 

@@ -37,10 +37,50 @@ HOSTILE = (
     "' onclick='window.hacked=1",
 )
 TAGS = frozenset(
-    (
-        "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code strong em mark hr br div span table tr td th m-tex article "
-        "header footer section figure figcaption button details summary b progress meter i small input label a"
-    ).split()  # noqa: SIM905
+    [
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "pre",
+        "code",
+        "strong",
+        "em",
+        "mark",
+        "hr",
+        "br",
+        "div",
+        "span",
+        "table",
+        "tr",
+        "td",
+        "th",
+        "m-tex",
+        "article",
+        "header",
+        "footer",
+        "section",
+        "figure",
+        "figcaption",
+        "button",
+        "details",
+        "summary",
+        "b",
+        "progress",
+        "meter",
+        "i",
+        "small",
+        "input",
+        "label",
+        "a",
+    ]
 )
 T = {language: texts.texts(language) for language in texts.LANGUAGES}
 

@@ -157,6 +157,8 @@ def _head(language: str) -> str:
     style = _gradio_asset("katex-*.css")
     settings = attributes(
         name="mianpu",
+        data_language=language,
+        data_lang=LANGUAGES[language],
         data_katex=f"/{language}/assets/{katex}" if katex and style else None,
         data_katex_style=f"/{language}/assets/{style}" if katex and style else None,
     )

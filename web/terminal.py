@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from assistant.answering import Answer, Done, Event, Passages, Quote, Sentence, Token, Waiting
+from assistant.answering import Answer, Done, Event, Quote, Sentence, Token, Waiting
 from assistant.grading import Grade
 from assistant.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
 from assistant.questions import topic_name

@@ -2,8 +2,12 @@
 // Everything that comes from the server as HTML was escaped there; nothing here builds HTML from text.
 (() => {
   "use strict";
-  const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
   const settings = document.querySelector("meta[name=mianpu]").dataset;
+  const language = settings.language;
+  // Gradio writes the browser's language there, which need not be the page's.
+  const root = document.documentElement;
+  const keepLanguage = () => root.lang !== settings.lang && root.setAttribute("lang", settings.lang);
+  new MutationObserver(keepLanguage).observe(root, { attributeFilter: ["lang"] });
   const $ = (selector, from = document) => from.querySelector(selector);
   const buses = {};
 
