@@ -22,7 +22,7 @@ _END = re.compile(
     r"(?:[。！？；]|\.{3,}|…+|[.!?](?=[\s”’\"')\]）】]|$|[\u3400-\u9fff]))+[”’」』》）)\]】\"']*|\n+", re.MULTILINE
 )
 _HEADING = re.compile(r"#{1,6}\s|[-|:\s*_=]+$|\*\*[^*]+\*\*[:：]?$|__[^_]+__[:：]?$")
-_LIST_MARK = re.compile(r"\s*(?:[-*+•·●]|\(?\d{1,3}[.)、．]|（\d{1,3}）|[①-⑳])\s*(?=\D)")
+_LIST_MARK = re.compile(r"\A\s*(?:[-*+•·●]|\(?\d{1,3}[.)、．]|（\d{1,3}）|[①-⑳])\s*(?=\D)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,3 +101,8 @@ def test_what_states_nothing(text: str) -> None:
 @pytest.mark.parametrize("text", ["它更快。", "- **冻结**：不更新权重", "| MHA | 大 |", "GPT", "**结论**：它更快。"])
 def test_what_states_something(text: str) -> None:
     assert states_something(text)
+
+
+def test_only_a_marker_at_the_beginning_is_taken_off() -> None:
+    assert without_marker("1. self-attention") == "self-attention"
+    assert without_marker("self-attention 取 (1,0) 为例") == "self-attention 取 (1,0) 为例"
