@@ -94,10 +94,10 @@ class Assistant:
             return self._centres
 
     def warm(self) -> None:
-        """Do ahead of the first question what would make it slow: Chinese last, so that it is what the model has at hand."""
+        """Do ahead of the first question what would make it slow."""
         search("KV 缓存", self.library, self.embedder, self.graph, centres=self.centres)  # the word list of jieba, the vector file
         if isinstance(self.chat_model, WarmedModel):
-            for language in ("en", "zh"):
+            for language in ("zh", "en"):
                 self.chat_model.warm(prompts.system_text(language))
 
 

@@ -115,6 +115,12 @@ def test_the_selection_keeps_to_its_budget(library: Library, graph: ConceptGraph
     assert select(result, lambda text: 1000, budget=900) == ()
 
 
+def test_a_stored_question_needs_only_its_own_passages(library: Library, graph: ConceptGraph) -> None:
+    result = search("RoPE 怎样写入位置？", library, WordEmbedder(), graph)
+    (chosen,) = select(result, len)
+    assert chosen.pair is not None and chosen.pair.question == "RoPE 怎样写入位置？"
+
+
 def test_the_shipped_numbers_are_complete() -> None:
     ranking = shipped_ranking()
     assert set(ranking.weights) == set(ranking.weights_english) == {"dense", "bm25", "question", "concept"}

@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import socket
 import sys
+import threading
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -128,7 +130,7 @@ def _wire(
         return [*job_parts(), *library_parts(), chat.chat_list(desk, 0, t), progress.page(desk, t, language, progress.local_now())]
 
     def left(request: gr.Request) -> None:
-        desk.stop_answer(str(request.session_hash))
+        desk.leave_answer(str(request.session_hash))
 
     job = [shelf.state, shelf.stop, shelf.timer]
     shown = [shelf.documents, index, talk.hello, intro, topics]
@@ -253,13 +255,19 @@ def serve(
         listening = stack.enter_context(contextlib.closing(listen(host, port)))
         progress = TerminalProgress()
         library_ = stack.enter_context(Library.open(library_folder, create=True))
-        embedder = load_embedder(embedding_model, progress)
-        graph = ConceptGraph.build(library_, Glossary.load())
-        model = _chat_model(chat_model, progress)
+        with ThreadPoolExecutor(1) as other:  # reading a gigabyte of weights leaves a core free for importing torch
+            loading = other.submit(_chat_model, chat_model, progress)
+            embedder = load_embedder(embedding_model, progress)
+            graph = ConceptGraph.build(library_, Glossary.load())
+            model = loading.result()
         if model is not None:
             stack.callback(model.close)
-        desk = Desk(Assistant(library_, embedder, graph, model), local=host in LOOPBACK)
+        assistant = Assistant(library_, embedder, graph, model)
+        desk = Desk(assistant, local=host in LOOPBACK)
         stack.callback(desk.close)
+        warming = threading.Thread(target=assistant.warm, name="warm", daemon=True)
+        warming.start()
+        stack.callback(warming.join, 10)
         address = _address(host, listening.getsockname()[1])
         config = uvicorn.Config(application(desk, host), log_level="warning", timeout_graceful_shutdown=2, access_log=False)
         _Server(config, address, open_browser).run(sockets=[listening])

@@ -71,6 +71,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         yield from answering_updates(desk, t, language, text.strip(), number, session)
 
     def ask_sent(event: gr.EventData, number: int, request: gr.Request) -> Iterator[list[object]]:
+        desk.leave_answer(str(request.session_hash))
         yield from ask(str(event._data["value"]), number, request)
 
     def opened(number: int) -> list[object]:
@@ -82,11 +83,11 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         ]  # fmt: skip
 
     def open_chat(event: gr.EventData, request: gr.Request) -> list[object]:
-        desk.stop_answer(str(request.session_hash))
+        desk.leave_answer(str(request.session_hash))
         return opened(int(event._data["value"]))
 
     def new_chat(request: gr.Request) -> list[object]:
-        desk.stop_answer(str(request.session_hash))
+        desk.leave_answer(str(request.session_hash))
         return opened(0)
 
     def remove(event: gr.EventData, number: int, request: gr.Request) -> list[object]:
@@ -106,11 +107,11 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         desk.stop_answer(str(request.session_hash))
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    asked = gr.on([question.submit, send.click], ask, [question, chat], outputs, **quiet)
-    asked_sent = chats.ask(ask_sent, chat, outputs, **quiet)
+    gr.on([question.submit, send.click], ask, [question, chat], outputs, **quiet)
+    chats.ask(ask_sent, chat, outputs, **quiet)
     stop.click(stopped, None, None, queue=False, **quiet)
-    new.click(new_chat, None, outputs, cancels=[asked, asked_sent], **quiet)
-    chats.open(open_chat, None, outputs, cancels=[asked, asked_sent], **quiet)
+    new.click(new_chat, None, outputs, **quiet)
+    chats.open(open_chat, None, outputs, **quiet)
     chats.remove(remove, chat, outputs, **quiet)
     chats.rename(rename, chat, chats, **quiet)
     return ChatView(hello, chats)
@@ -121,48 +122,52 @@ _FOLLOW = "watch('value', () => mianpu.grow(element))"
 
 
 def answering_updates(desk: Desk, t: Texts, language: str, question: str, number: int, session: str) -> Iterator[list[object]]:
-    """The updates of the page while one question is answered."""
+    """The updates of the page while one question is answered; none while the session's last one is still being answered."""
+    signal = desk.begin_answer(session)
+    if signal is None:
+        return
     skip = gr.skip()
-    earlier = turns_of(desk, number)
-    if not number:
-        number = history.new_chat(desk.library, _title(question))
-    history.add_message(desk.library, number, "user", question)
-    stop = desk.begin_answer(session)
     turn = Turn(question)
-    past = "".join(turn_html(one, t, language) for one in earlier)
-    shown = [turn_html(turn, t, language), passages_html(turn, t)]
-    yield [
-        "",
-        number,
-        gr.update(visible=False),
-        past,
-        *shown,
-        gr.update(visible=False),
-        gr.update(visible=True),
-        chat_list(desk, number, t),
-    ]
-    written = 0.0
     try:
-        for event in answering.answer(question, said(earlier), desk.assistant, stop):
-            if isinstance(event, answering.Quote) and desk.assistant.chat_model is None:
-                continue  # the answer will be made of these sentences
-            before, turn = turn, advance(turn, event)
-            now = time.monotonic()
-            if turn.stage == before.stage == "writing" and now - written < _SECONDS:
-                continue
-            written = now
-            news = (turn.hits, turn.sentences) != (before.hits, before.sentences)
-            side = passages_html(turn, t) if news else skip
-            yield [skip, skip, skip, skip, turn_html(turn, t, language), side, skip, skip, skip]
-    except MianpuError as error:
-        turn = turn.failed(str(error))
+        earlier = turns_of(desk, number)
+        number = number if earlier else history.new_chat(desk.library, _title(question))
+        history.add_message(desk.library, number, "user", question)
+        past = "".join(turn_html(one, t, language) for one in earlier)
+        shown = [turn_html(turn, t, language), passages_html(turn, t)]
+        buttons = [gr.update(visible=False), gr.update(visible=True)]
+        yield ["", number, gr.update(visible=False), past, *shown, *buttons, chat_list(desk, number, t)]
+        written = 0.0
+        try:
+            for event in answering.answer(question, said(earlier), desk.assistant, signal.stop):
+                if isinstance(event, answering.Quote) and desk.assistant.chat_model is None:
+                    continue  # the answer will be made of these sentences
+                before, turn = turn, advance(turn, event)
+                now = time.monotonic()
+                if signal.left.is_set() or (turn.stage == before.stage == "writing" and now - written < _SECONDS):
+                    continue
+                written = now
+                news = (turn.hits, turn.sentences) != (before.hits, before.sentences)
+                yield [
+                    skip,
+                    skip,
+                    skip,
+                    skip,
+                    turn_html(turn, t, language),
+                    passages_html(turn, t) if news else skip,
+                    skip,
+                    skip,
+                    skip,
+                ]
+        except MianpuError as error:
+            turn = turn.failed(str(error))
+        finally:
+            turn = turn.stopped() if turn.running else turn
+            history.add_message(desk.library, number, "assistant", turn.text, turn.to_json())
     finally:
-        if turn.running:
-            turn = turn.stopped()
-        history.add_message(desk.library, number, "assistant", turn.text, turn.to_json())
-        desk.end_answer(session, stop)
-    done = [turn_html(turn, t, language), passages_html(turn, t)]
-    yield [skip, skip, skip, skip, *done, gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t)]
+        desk.end_answer(session, signal)
+    if not signal.left.is_set():
+        done = [turn_html(turn, t, language), passages_html(turn, t), gr.update(visible=True), gr.update(visible=False)]
+        yield [skip, skip, skip, skip, *done, chat_list(desk, number, t)]
 
 
 def turns_of(desk: Desk, number: int) -> list[Turn]:

@@ -29,13 +29,22 @@ class JobState:
     summary: IngestSummary | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerSignal:
+    """``stop``: write no more. ``left``: nobody looks at it any more. ``ended``: it is kept in the library."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(slots=True)
 class Desk:
     """One per server. ``local`` says that only this computer can reach the page, so paths on its disk may be read in."""
 
     assistant: Assistant
     local: bool = True
-    _answering: dict[str, threading.Event] = field(default_factory=dict)
+    _answering: dict[str, AnswerSignal] = field(default_factory=dict)
     _job: JobState = JobState()
     _job_stop: threading.Event = field(default_factory=threading.Event)
     _worker: threading.Thread | None = None
@@ -53,28 +62,36 @@ class Desk:
 
     # --- answers that are being written --------------------------------------------------------------------------
 
-    def begin_answer(self, session: str) -> threading.Event:
-        """The stop signal of a new answer. A session has one answer at a time: an earlier one is stopped."""
-        stop = threading.Event()
+    def begin_answer(self, session: str) -> AnswerSignal | None:
+        """The signals of a new answer; None while the session has one already."""
         with self._lock:
-            earlier = self._answering.get(session)
-            self._answering[session] = stop
-        if earlier is not None:
-            earlier.set()
-        return stop
+            if session in self._answering:
+                return None
+            signal = self._answering[session] = AnswerSignal()
+            return signal
 
     def stop_answer(self, session: str) -> None:
-        """Stop the session's answer, if one is being written."""
+        """Stop the session's answer, if one is being written; the page still shows how it ended."""
         with self._lock:
-            stop = self._answering.pop(session, None)
-        if stop is not None:
-            stop.set()
+            signal = self._answering.get(session)
+        if signal is not None:
+            signal.stop.set()
 
-    def end_answer(self, session: str, stop: threading.Event) -> None:
-        """The answer with this stop signal has ended."""
+    def leave_answer(self, session: str) -> None:
+        """Like ``stop_answer``, but the page has turned to something else; returns when the answer has ended (or after 5 s)."""
         with self._lock:
-            if self._answering.get(session) is stop:
+            signal = self._answering.get(session)
+        if signal is not None:
+            signal.left.set()
+            signal.stop.set()
+            signal.ended.wait(timeout=5)
+
+    def end_answer(self, session: str, signal: AnswerSignal) -> None:
+        """The answer with these signals has ended and is kept."""
+        with self._lock:
+            if self._answering.get(session) is signal:
                 del self._answering[session]
+        signal.ended.set()
 
     # --- reading documents in ------------------------------------------------------------------------------------
 
@@ -101,9 +118,9 @@ class Desk:
     def close(self) -> None:
         """Stop everything that is going on, and wait for it."""
         with self._lock:
-            stops = list(self._answering.values())
-        for stop in stops:
-            stop.set()
+            signals = list(self._answering.values())
+        for signal in signals:
+            signal.stop.set()
         self._job_stop.set()
         if self._worker is not None:
             self._worker.join(timeout=30)

@@ -287,6 +287,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "library.failed": ("{n} 个文件没能读入", "{n} files could not be read"),
     "library.empty": ("没有找到可以读入的文件", "No file that can be read was found"),
     "stage.start": ("准备中", "Getting ready"),
+    "stage.reading": ("读文件", "Reading files"),
+    "stage.splitting": ("清理和切分", "Cleaning and splitting"),
+    "stage.embedding": ("计算向量", "Embedding"),
+    "stage.concepts": ("查找概念", "Finding concepts"),
     "stage.graph": ("整理概念", "Linking concepts"),
     # progress
     "progress.none": ("还没有练习记录", "Nothing practised yet"),

@@ -281,8 +281,10 @@
     title.replaceWith(box);
     box.focus();
     box.select();
+    let over = false;
     const done = (keep) => {
-      if (!box.isConnected) return;
+      if (over) return; // taking the box away makes it lose the focus, which calls this again
+      over = true;
       const text = box.value.trim();
       box.replaceWith(title);
       if (keep && text && text !== title.textContent) send("chat", "rename", { value: button.dataset.value, text });
