@@ -108,9 +108,7 @@ class Known:
     def _knows(self, name: str) -> bool:
         folded = name.lower()
         parts = _PART.split(folded)
-        return any(
-            all(self._has(word) for word in words if len(word) > 1) for words in ([folded], ["".join(parts)], parts)
-        )
+        return any(all(self._has(word) for word in words if len(word) > 1) for words in ([folded], ["".join(parts)], parts))
 
     def _has(self, word: str) -> bool:
         # «LLMs» is «LLM», «175B» is known by its value

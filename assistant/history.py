@@ -39,9 +39,7 @@ def new_chat(library: Library, title: str, now: datetime | None = None) -> int:
     return int(cursor.lastrowid or 0)
 
 
-def add_message(
-    library: Library, chat_id: int, role: str, content: str, detail: str = "{}", now: datetime | None = None
-) -> int:
+def add_message(library: Library, chat_id: int, role: str, content: str, detail: str = "{}", now: datetime | None = None) -> int:
     """Add a message to a chat; returns the message's id. Raises UsageError when there is no such chat."""
     if role not in _ROLES:
         raise ValueError(f"role must be one of {_ROLES}, not {role!r}")

@@ -87,9 +87,7 @@ def _squad(path: Path, text: str) -> Iterator[tuple[LabelledQuestion, str]]:
                     document = f"{paragraph.get('id') or qa['id']}.txt"
                     answers = tuple({a["text"]: None for a in qa["answers"]})
                     gold, *others = (Gold(document, answer) for answer in answers)
-                    question = LabelledQuestion(
-                        qa["id"], qa["question"], True, "single", "zh", (gold,), tuple(others), (answers,)
-                    )
+                    question = LabelledQuestion(qa["id"], qa["question"], True, "single", "zh", (gold,), tuple(others), (answers,))
                     yield question, context
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a SQuAD file ({error!r})") from None

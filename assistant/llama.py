@@ -113,9 +113,7 @@ class LlamaChat:
         for _ in self._queue.stream(work, threading.Event(), lambda ahead: None):
             pass
 
-    def stream(
-        self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]
-    ) -> Iterator[str]:
+    def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         """The answer, greedily decoded, in pieces; see ``ChatModel.stream``. Raises MianpuError when the prompt does not fit."""
         prompt = self._fitting(prompt, max_tokens)
         return self._queue.stream(lambda halted: self._generate(prompt, max_tokens, halted), stop, waiting)

@@ -57,9 +57,7 @@ class ChatModel(Protocol):
     def token_count(self, text: str) -> int:
         """The number of tokens of a text."""
 
-    def stream(
-        self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]
-    ) -> Iterator[str]:
+    def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         """The answer in pieces of whole characters.
 
         ``waiting`` is told the number of people ahead whenever it changes (0: it is our turn). ``stop`` ends the stream within a

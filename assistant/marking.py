@@ -373,5 +373,3 @@ def _says_something(text: str, asked: set[str]) -> bool:
 
 def _concepts(text: str, glossary: Glossary | None) -> set[str]:
     return {m.concept for m in glossary.find(text)} if glossary is not None else set()
-
-

@@ -180,6 +180,4 @@ def _save(connection: sqlite3.Connection, interview_id: int, before: InterviewSt
 def _record(connection: sqlite3.Connection, effect: RecordReview) -> None:
     question = effect.question
     rating = Rating(effect.rating)
-    schedule.review_in(
-        connection, question.key, question.text, rating, effect.score, effect.answer, effect.detail, effect.now
-    )
+    schedule.review_in(connection, question.key, question.text, rating, effect.score, effect.answer, effect.detail, effect.now)

@@ -95,11 +95,13 @@ class Evidence:
         self._known = Known([*(" ".join((*p.headings, p.text)) for p in passages), *also_known])
         self._weights = weights or self._own_weights
         self._vectors: Vectors | None = None
+        # A question or a heading is the likest text to an answer and backs nothing: «GQA 能减少计算量吗？» must not count as proof.
+        stating = [states_something(unit.text) for unit in self.units]
         self._windows = [
             (first, last)
             for first in range(len(self.units))
             for last in range(first + 1, min(first + _WINDOW, len(self.units)) + 1)
-            if self.units[first].number == self.units[last - 1].number
+            if self.units[first].number == self.units[last - 1].number and all(stating[first:last])
         ]
 
     @property
@@ -113,7 +115,7 @@ class Evidence:
     def check(self, sentence: str) -> CheckedSentence:
         """Which sentences of the passages back this one, and how well."""
         body = without_marker(sentence)
-        if not self.units or not body.strip() or self._known.foreign(body):
+        if not self._windows or not body.strip() or self._known.foreign(body):
             return CheckedSentence(sentence, (), 0.0, False)
         idf = self._weights(sorted(set(_words(body))))
         shares = [self._share(idf, *window) for window in self._windows]

@@ -212,9 +212,7 @@ def _load(folder: Path, precision: str) -> Any:
     if _is_bert(folder):
         arguments["add_pooling_layer"] = False  # a layer that sentence embeddings do not use and our weights do not have
     try:
-        model = sentence_transformers.SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, model_kwargs=arguments
-        )
+        model = sentence_transformers.SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
     except Exception as error:  # a damaged file surfaces as whatever its parser raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MianpuError(

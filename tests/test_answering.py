@@ -55,7 +55,9 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, *pieces: str, before: Callable[[threading.Event], None] = lambda stop: None, places: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, *pieces: str, before: Callable[[threading.Event], None] = lambda stop: None, places: Sequence[int] = (0,)
+    ) -> None:
         self.pieces, self.before, self.places = pieces, before, places
         self.prompts: list[Prompt] = []
         self.stopped = False
@@ -67,9 +69,7 @@ class Scripted:
     def warm(self, system: str) -> None:
         self.warmed.append(system)
 
-    def stream(
-        self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]
-    ) -> Iterator[str]:
+    def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         self.prompts.append(prompt)
         for place in self.places:
             waiting(place)
@@ -309,7 +309,10 @@ def test_a_failing_model_fails_the_answer(library: Library, found: Search) -> No
         ("What are its limits?", "什么是 KV 缓存？ What are its limits?"),
         ("为什么？", "什么是 KV 缓存？ 为什么？"),
         ("LoRA 的秩取多少？", "LoRA 的秩取多少？"),
-        ("在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢", "在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢"),
+        (
+            "在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢",
+            "在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢",
+        ),
     ],
 )
 def test_a_question_that_points_back_is_searched_with_the_one_before(library: Library, question: str, searched: str) -> None:
@@ -329,9 +332,7 @@ def test_the_graph_follows_the_library(library: Library) -> None:
     assert made.graph.generation == library.generation()
 
 
-def test_warming_reads_both_system_texts_and_the_centres_are_kept(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_warming_reads_both_system_texts_and_the_centres_are_kept(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
     monkeypatch.setattr(answering, "search", lambda question, *_, **__: searched.append(question))
     model = Scripted()

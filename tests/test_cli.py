@@ -15,7 +15,11 @@ def folder(tmp_path: Path) -> Path:
     with Library.open(tmp_path / "library", create=True) as library:
         publish(
             library,
-            parsed("a.md", ["自注意力与多头注意力。KV 缓存。", "多头注意力用 KV 缓存。"], [("什么是自注意力？", "序列内部互相计算权重。")]),
+            parsed(
+                "a.md",
+                ["自注意力与多头注意力。KV 缓存。", "多头注意力用 KV 缓存。"],
+                [("什么是自注意力？", "序列内部互相计算权重。")],
+            ),
             parsed("b.md", ["LoRA 冻结原权重。"]),
         )
     return tmp_path / "library"

@@ -124,7 +124,10 @@ def brute_force(text: str) -> list[tuple[int, int]]:
 @given(st.text(alphabet="abcs1. -甲乙丙", max_size=24))
 def test_find_agrees_with_brute_force(text: str) -> None:
     glossary = Glossary.of(
-        [Concept(c[0], c[0], "", tuple(c[1:]), "k", "a", "d", "d") for c in (["abc", "a b c"], ["ab"], ["甲乙"], ["乙"], ["乙丙ab"], ["c1"], ["甲"])]
+        [
+            Concept(c[0], c[0], "", tuple(c[1:]), "k", "a", "d", "d")
+            for c in (["abc", "a b c"], ["ab"], ["甲乙"], ["乙"], ["乙丙ab"], ["c1"], ["甲"])
+        ]
     )
     assert [(m.start, m.end) for m in glossary.find(text)] == brute_force(text)
 
@@ -192,7 +195,9 @@ def rows(library: Library) -> list[tuple[str, str, int, int]]:
 
 def test_mentions_follow_the_documents_and_the_glossary(tmp_path: Path) -> None:
     glossary = Glossary.parse(GLOSSARY)
-    with small_library(tmp_path, parsed("a.md", ["自注意力很好", "没有概念", "讲 RoPE"]), parsed("b.md", ["用 LoRA 微调"])) as library:
+    with small_library(
+        tmp_path, parsed("a.md", ["自注意力很好", "没有概念", "讲 RoPE"]), parsed("b.md", ["用 LoRA 微调"])
+    ) as library:
         assert refresh_mentions(library, glossary) == 2
         text = library.document("a.md").text
         assert [(n, c) for n, c, _, _ in rows(library)] == [("a.md", "自注意力"), ("a.md", "旋转位置编码"), ("b.md", "lora")]

@@ -16,7 +16,24 @@ from ingest.embedding import SentenceEmbedder, batches, choose_precision, folder
 from ingest.errors import MianpuError, UsageError
 
 ROOT = Path(__file__).parent.parent
-WORDS = ["<s>", "<pad>", "</s>", "<unk>", "query", "passage", ":", "attention", "is", "all", "you", "need", "注意力", "机制", "模型", "<mask>"]
+WORDS = [
+    "<s>",
+    "<pad>",
+    "</s>",
+    "<unk>",
+    "query",
+    "passage",
+    ":",
+    "attention",
+    "is",
+    "all",
+    "you",
+    "need",
+    "注意力",
+    "机制",
+    "模型",
+    "<mask>",
+]
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +113,24 @@ def reference(folder: Path, text: str) -> Array:
         return result
 
     e = "embeddings."
-    x = w[e + "word_embeddings.weight"][ids] + w[e + "position_embeddings.weight"][: len(ids)] + w[e + "token_type_embeddings.weight"][0]
+    x = (
+        w[e + "word_embeddings.weight"][ids]
+        + w[e + "position_embeddings.weight"][: len(ids)]
+        + w[e + "token_type_embeddings.weight"][0]
+    )
     x = norm(x, e + "LayerNorm")
     for layer in range(2):
         p = f"encoder.layer.{layer}."
-        q, k, v = (linear(x, p + "attention.self." + n).reshape(len(ids), 4, 8).transpose(1, 0, 2) for n in ("query", "key", "value"))
+        q, k, v = (
+            linear(x, p + "attention.self." + n).reshape(len(ids), 4, 8).transpose(1, 0, 2) for n in ("query", "key", "value")
+        )
         scores = q @ k.transpose(0, 2, 1) / np.sqrt(8)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         context = (weights / weights.sum(-1, keepdims=True)) @ v
-        x = norm(x + linear(context.transpose(1, 0, 2).reshape(len(ids), 32), p + "attention.output.dense"), p + "attention.output.LayerNorm")
+        x = norm(
+            x + linear(context.transpose(1, 0, 2).reshape(len(ids), 32), p + "attention.output.dense"),
+            p + "attention.output.LayerNorm",
+        )
         h = linear(x, p + "intermediate.dense")
         h = h * 0.5 * (1 + erf(h / np.sqrt(2)))
         x = norm(x + linear(h, p + "output.dense"), p + "output.LayerNorm")

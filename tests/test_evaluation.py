@@ -14,7 +14,9 @@ def passage(start: int) -> Passage:
     return Passage("d", start, start + 2, TEXT[start : start + 2])
 
 
-def question(kind: str = "single", gold: tuple[str, ...] = ("乙乙",), also: tuple[str, ...] = (), answerable: bool = True) -> LabelledQuestion:
+def question(
+    kind: str = "single", gold: tuple[str, ...] = ("乙乙",), also: tuple[str, ...] = (), answerable: bool = True
+) -> LabelledQuestion:
     golds = tuple(Gold("d", quote) for quote in gold)
     return LabelledQuestion("q", "?", answerable, kind, "zh", golds, tuple(Gold("d", quote) for quote in also))
 

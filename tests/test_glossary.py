@@ -55,7 +55,32 @@ def test_no_alias_is_written_twice(glossary: Glossary) -> None:
 
 
 def test_no_alias_is_a_word_of_everyday_language(glossary: Glossary) -> None:
-    everyday = ["这个", "方法", "问题", "模型", "数据", "the", "is", "of", "and", "model", "method", "data", "value", "set", "can", "all", "one", "use", "我们", "可以", "因为", "所以", "一个", "什么"]
+    everyday = [
+        "这个",
+        "方法",
+        "问题",
+        "模型",
+        "数据",
+        "the",
+        "is",
+        "of",
+        "and",
+        "model",
+        "method",
+        "data",
+        "value",
+        "set",
+        "can",
+        "all",
+        "one",
+        "use",
+        "我们",
+        "可以",
+        "因为",
+        "所以",
+        "一个",
+        "什么",
+    ]
     assert {word: found.name for word in everyday if (found := glossary.lookup(word))} == {}
 
 

@@ -57,7 +57,10 @@ def test_the_golden_graph(graph: ConceptGraph) -> None:
         npmi = pmi / math.log2(8 / both) * both / (both + 1) * min(n[a], n[b]) / (min(n[a], n[b]) + 1)
         if npmi >= THRESHOLD:
             expected[frozenset((a, b))] = (pmi, both)
-    assert expected.keys() == {frozenset((SELF, HEADS)), frozenset((CACHE, ROPE))}  # .42 bits in one passage are too little for an edge
+    assert expected.keys() == {
+        frozenset((SELF, HEADS)),
+        frozenset((CACHE, ROPE)),
+    }  # .42 bits in one passage are too little for an edge
     assert {frozenset((a, b)): (e["weight"], e["count"]) for a, b, e in graph.graph.edges(data=True)} == {
         k: (pytest.approx(p), n) for k, (p, n) in expected.items()
     }

@@ -243,7 +243,11 @@ def test_a_topic_may_be_given_as_people_read_it() -> None:
     bank = Bank((replace(A, topic="attention"), B), {})
     for name in ("attention", "注意力机制", "Attention"):
         assert [q.key for q in bank.of_topic(name)] == ["甲"]
-    assert (topic_name("attention"), topic_name("attention", "en"), topic_name("我的笔记")) == ("注意力机制", "Attention", "我的笔记")
+    assert (topic_name("attention"), topic_name("attention", "en"), topic_name("我的笔记")) == (
+        "注意力机制",
+        "Attention",
+        "我的笔记",
+    )
 
 
 def test_an_empty_library_has_no_topics(tmp_path: Path) -> None:

@@ -39,7 +39,14 @@ def test_a_quote_that_is_not_there_has_no_span() -> None:
 
 
 def test_questions_are_read_with_their_labels(tmp_path: Path) -> None:
-    row = {"id": 1, "question": "q?", "type": "multi", "answerable": True, "gold": [{"document": "d", "quote": "x"}], "key_points": [["a", "b"]]}
+    row = {
+        "id": 1,
+        "question": "q?",
+        "type": "multi",
+        "answerable": True,
+        "gold": [{"document": "d", "quote": "x"}],
+        "key_points": [["a", "b"]],
+    }
     (tmp_path / "q.jsonl").write_text(json.dumps(row) + "\n\n", encoding="utf-8")
     (question,) = read_questions(tmp_path / "q.jsonl")
     assert (question.id, question.type, question.gold, question.key_points) == ("1", "multi", (Gold("d", "x"),), (("a", "b"),))

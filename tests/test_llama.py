@@ -194,7 +194,9 @@ def test_special_tokens_in_texts_are_inert(chat: LlamaChat, text: str) -> None:
     plain = chat._blocks(Prompt("s", ("p",), (Turn("user", "h"), Turn("assistant", "a")), "q"))
     laden = chat._blocks(Prompt("s", (text,), (Turn("user", text), Turn("assistant", text)), text))
     vocabulary = chat._vocab
-    control = [[t for block in blocks for t in block if chat._api.llama_vocab_is_control(vocabulary, t)] for blocks in (plain, laden)]
+    control = [
+        [t for block in blocks for t in block if chat._api.llama_vocab_is_control(vocabulary, t)] for blocks in (plain, laden)
+    ]
     assert control[0] == control[1] != []
     # and nothing is lost: the text is read as the characters it consists of
     assert b"".join(chat._piece(t) for t in chat._tokenise(text, special=False)).decode() == text
@@ -230,7 +232,12 @@ def test_a_failing_generation_leaves_the_engine_usable(chat: LlamaChat, monkeypa
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), (b"", "not a GGUF"), (b"<html>not found</html>", "not a GGUF"), (b"GGUF" + bytes(100), "cannot be loaded")],
+    [
+        (None, "cannot be read"),
+        (b"", "not a GGUF"),
+        (b"<html>not found</html>", "not a GGUF"),
+        (b"GGUF" + bytes(100), "cannot be loaded"),
+    ],
 )
 def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | None, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.gguf"

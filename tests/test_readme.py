@@ -34,7 +34,9 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_path_it_names_exists() -> None:
-    for path in re.findall(r"`((?:ingest|kg|assistant|web|tests|\.ci)/[\w./-]*)`", README) + re.findall(r"\]\(([\w./-]+)\)", README):
+    for path in re.findall(r"`((?:ingest|kg|assistant|web|tests|\.ci)/[\w./-]*)`", README) + re.findall(
+        r"\]\(([\w./-]+)\)", README
+    ):
         assert (ROOT / path).exists(), path
 
 

@@ -49,7 +49,16 @@ def test_the_first_good_answer_by_hand(library: Library) -> None:
 
 @pytest.mark.parametrize(
     ("score", "rating"),
-    [(0, Rating.Again), (39.9, Rating.Again), (40, Rating.Hard), (64.9, Rating.Hard), (65, Rating.Good), (89.9, Rating.Good), (90, Rating.Easy), (100, Rating.Easy)],
+    [
+        (0, Rating.Again),
+        (39.9, Rating.Again),
+        (40, Rating.Hard),
+        (64.9, Rating.Hard),
+        (65, Rating.Good),
+        (89.9, Rating.Good),
+        (90, Rating.Easy),
+        (100, Rating.Easy),
+    ],
 )
 def test_rating_for(score: float, rating: Rating) -> None:
     assert schedule.rating_for(score) == rating
@@ -96,9 +105,21 @@ def test_a_failed_review_changes_nothing(library: Library) -> None:
 
 def test_statistics(library: Library) -> None:
     empty = schedule.statistics(library, NOW)
-    assert (empty.cards, empty.reviewed_today, empty.streak_days, empty.average, empty.topics, empty.recall) == (0, 0, 0, None, (), None)
+    assert (empty.cards, empty.reviewed_today, empty.streak_days, empty.average, empty.topics, empty.recall) == (
+        0,
+        0,
+        0,
+        None,
+        (),
+        None,
+    )
     key = keys(library)
-    for days_ago, question, score, rating in [(4, "甲?", 20, Rating.Again), (2, "甲?", 60, Rating.Good), (1, "乙?", 80, Rating.Good), (1, "丙?", 100, Rating.Easy)]:
+    for days_ago, question, score, rating in [
+        (4, "甲?", 20, Rating.Again),
+        (2, "甲?", 60, Rating.Good),
+        (1, "乙?", 80, Rating.Good),
+        (1, "丙?", 100, Rating.Easy),
+    ]:
         review(library, key[question], rating, NOW - timedelta(days=days_ago), score)
     topics = {key["甲?"]: "注意力", key["乙?"]: "注意力", key["丙?"]: "训练"}
     shown = schedule.statistics(library, NOW, topics)

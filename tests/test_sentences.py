@@ -41,7 +41,31 @@ def test_split(text: str, sentences: list[str]) -> None:
 
 
 PIECES = st.lists(
-    st.sampled_from(["注意力", "。", "？", "\n", "- ", "1. ", "3", ".", " ", "5", "$", "`", "```\n", "KV", "；", "”", "“", "|", "e.g.", "$$", "\\["]),
+    st.sampled_from(
+        [
+            "注意力",
+            "。",
+            "？",
+            "\n",
+            "- ",
+            "1. ",
+            "3",
+            ".",
+            " ",
+            "5",
+            "$",
+            "`",
+            "```\n",
+            "KV",
+            "；",
+            "”",
+            "“",
+            "|",
+            "e.g.",
+            "$$",
+            "\\[",
+        ]
+    ),
     max_size=40,
 )
 
@@ -88,7 +112,9 @@ def test_a_sentence_is_told_as_soon_as_the_next_one_begins() -> None:
     assert stream.finish() == [Span(5, 6)]
 
 
-@pytest.mark.parametrize(("item", "body"), [("1. 预训练", "预训练"), ("- 快", "快"), ("(2) 省", "省"), ("3.5 倍", "3.5 倍"), ("2024 年", "2024 年")])
+@pytest.mark.parametrize(
+    ("item", "body"), [("1. 预训练", "预训练"), ("- 快", "快"), ("(2) 省", "省"), ("3.5 倍", "3.5 倍"), ("2024 年", "2024 年")]
+)
 def test_without_marker(item: str, body: str) -> None:
     assert without_marker(item) == body
 

@@ -40,7 +40,13 @@ class TopicEmbedder:
 
     def _row(self, text: str) -> list[float]:
         row = [float(text.lower().count(word)) for word in TOPICS]
-        return [row[0] + row[5], row[1] + row[6], *row[2:5], self.language * is_chinese(text), self.language * (not is_chinese(text))]
+        return [
+            row[0] + row[5],
+            row[1] + row[6],
+            *row[2:5],
+            self.language * is_chinese(text),
+            self.language * (not is_chinese(text)),
+        ]
 
 
 ZERO = np.zeros(7, dtype=np.float32)
@@ -73,7 +79,9 @@ def test_a_sentence_of_two_facts_points_at_both_sentences() -> None:
 
 
 def test_a_second_passage_is_cited_when_it_holds_the_rest() -> None:
-    checked = evidence("缓存保存键和值以加速解码。", "位置编码采用旋转矩阵写入查询。").check("缓存保存键和值以加速解码,位置编码采用旋转矩阵。")
+    checked = evidence("缓存保存键和值以加速解码。", "位置编码采用旋转矩阵写入查询。").check(
+        "缓存保存键和值以加速解码,位置编码采用旋转矩阵。"
+    )
     assert [citation.number for citation in checked.citations] == [1, 2]
 
 
@@ -109,7 +117,9 @@ def test_another_topic_is_not_supported() -> None:
 
 def test_headings_count_as_words_of_their_passage() -> None:
     weights = dict.fromkeys(["分组", "组查", "查询", "缓存"], 1.0)
-    bare, headed = (Evidence([Passage("a", 0, 2, "缓存", h)], TopicEmbedder(), CENTRES)._share(weights, 0, 1) for h in ((), ("分组查询",)))
+    bare, headed = (
+        Evidence([Passage("a", 0, 2, "缓存", h)], TopicEmbedder(), CENTRES)._share(weights, 0, 1) for h in ((), ("分组查询",))
+    )
     assert (bare, headed) == (0.25, 1.0)
 
 
@@ -184,3 +194,9 @@ def test_the_hand_written_cases() -> None:
     print("missed:", *sorted(set(SAID) - set(said)), "\nwrongly supported:", *not_said, sep="\n  ")
     assert len(said) / len(SAID) >= 0.75
     assert len(said) / (len(said) + len(not_said)) >= 0.93
+
+
+def test_a_question_backs_nothing() -> None:
+    assert evidence("缓存保存键和值以加速解码。").check("缓存保存键和值以加速解码。").supported
+    assert not evidence("缓存保存键和值以加速解码吗？").check("缓存保存键和值以加速解码。").supported
+    assert not evidence("## 缓存保存键和值以加速解码").check("缓存保存键和值以加速解码。").supported

@@ -80,4 +80,3 @@ def test_an_answer_is_printed_with_its_numbers() -> None:
 def test_a_stopped_answer_says_so() -> None:
     with pytest.raises(MianpuError, match="stopped"):
         print_answer([Token("缓")], io.StringIO())
-

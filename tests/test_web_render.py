@@ -162,7 +162,7 @@ def test_markdown(source: str, html: str) -> None:
 
 
 def test_punctuation_stays_with_its_formula() -> None:
-    assert to_html("$d$，") == "<p><m-tex>d</m-tex>\u2060，</p>"
+    assert to_html("$d$，e") == '<p><span class="glued"><m-tex>d</m-tex>，</span>e</p>'
 
 
 @pytest.mark.parametrize("text", HOSTILE)

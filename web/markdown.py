@@ -28,6 +28,7 @@ _INLINE = re.compile(
     r"|(?<![*\w])\*(?P<italic>[^\s*](?:[^*\n]*[^\s*])?)\*(?![*\w])"
 )
 
+_SHORT_FORMULA = 30  # characters of TeX
 _CLOSING = tuple("，。、；：！？）」』”’》,.;:!?)")
 # Searching for closing marks is quadratic in the worst case; a line this long is data, not prose, and is shown as it is.
 _LONGEST_LINE = 20_000
@@ -323,8 +324,11 @@ def _inline(writer: _Writer, line: _Line) -> None:
             writer.tag(f"</{tag}>")
         else:
             source = match.group("display") or match.group("math") or match.group("paren")
-            # A word joiner keeps the browser from beginning a line with the punctuation behind a formula.
-            glue = "\u2060" if line.text[match.end() : match.end() + 1] in _CLOSING else ""
-            writer.atom(start, end, f"<m-tex{' display' if match.group('display') else ''}>{escape(source.strip())}</m-tex>{glue}")
-        at = match.end()
+            html = f"<m-tex{' display' if match.group('display') else ''}>{escape(source.strip())}</m-tex>"
+            behind = line.text[match.end() : match.end() + 1]
+            if behind in _CLOSING and len(source) <= _SHORT_FORMULA:
+                # Else the browser would begin a line with the punctuation. A long formula has to stay free to break.
+                html, end = f'<span class="glued">{html}{escape(behind)}</span>', end + 1
+            writer.atom(start, end, html)
+        at = end - line.start
     writer.leaf(line.start + at, line.text[at:])

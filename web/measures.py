@@ -54,9 +54,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _library_of(
-    args: argparse.Namespace, questions: list[LabelledQuestion], embedder: SentenceEmbedder
-) -> Iterator[Library]:
+def _library_of(args: argparse.Namespace, questions: list[LabelledQuestion], embedder: SentenceEmbedder) -> Iterator[Library]:
     """The library that is measured: the one named, or one kept in the cache for ``--documents`` or for a SQuAD file's contexts."""
     squad = args.file.suffix == ".json"
     if args.documents is None and not squad:
