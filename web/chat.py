@@ -15,7 +15,6 @@ import gradio as gr
 from assistant import answering, history
 from assistant.llm import Turn as Said
 from assistant.prompts import language as language_of
-from assistant.questions import question_bank
 from ingest.errors import MianpuError
 from web.desk import Desk
 from web.markdown import inline
@@ -192,7 +191,7 @@ def welcome(desk: Desk, t: Texts, language: str) -> str:
     if not desk.library.passage_count():
         action = button(t("chat.openlibrary"), kind="primary", data_go="library")
         return empty(t("chat.nolibrary"), t("chat.nolibrary.text"), action)
-    bank = question_bank(desk.library, desk.graph.glossary)
+    bank = desk.bank
     answered = [question.text for question in bank.questions if question.has_reference]
     own = [text for text in answered if language_of(text) == language]
     pool = own if len(own) >= EXAMPLES else answered

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from assistant.answering import Assistant
+from assistant.questions import Bank, question_bank
+from assistant.schedule import cards_due
 from ingest.errors import Interrupted, MianpuError
 from ingest.library import Library
 from ingest.pipeline import PIPELINE, IngestSummary, ingest
@@ -45,6 +47,7 @@ class Desk:
     assistant: Assistant
     local: bool = True
     _answering: dict[str, AnswerSignal] = field(default_factory=dict)
+    _bank: tuple[int, Bank] = (-1, Bank((), {}))
     _job: JobState = JobState()
     _job_stop: threading.Event = field(default_factory=threading.Event)
     _worker: threading.Thread | None = None
@@ -59,6 +62,16 @@ class Desk:
     def graph(self) -> ConceptGraph:
         """The concept graph of the library as it is now."""
         return self.assistant.graph
+
+    @property
+    def bank(self) -> Bank:
+        """The question bank as it is now; the questions are gathered again when documents have changed."""
+        generation = self.library.generation()
+        known, bank = self._bank
+        if known != generation:
+            bank = question_bank(self.library, self.graph.glossary)
+            self._bank = (generation, bank)
+        return replace(bank, due=cards_due(self.library))
 
     # --- answers that are being written --------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from fsrs import Rating
 from assistant import interview
 from assistant.grading import Grade
 from assistant.interview import Effect, InterviewState, Outcome, Phase, Report, ShowGrade, Status
-from assistant.questions import question_bank
 from assistant.session import InterviewSession, SavedInterview, saved_interviews
 from ingest.document import QuestionAnswer
 from ingest.errors import MianpuError
@@ -150,11 +149,7 @@ def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr
         try:
             session = session_of(0)
             value = str(event._data["value"])
-            number = (
-                begin_one(desk.library, question_bank(desk.library, desk.graph.glossary), value, local_now())
-                if name == "practise"
-                else int(value)
-            )
+            number = begin_one(desk.library, desk.bank, value, local_now()) if name == "practise" else int(value)
             return shown(session, session.resume(number))
         except MianpuError as error:
             return hall(str(error))
@@ -193,7 +188,7 @@ def view(t: Texts, language: str, desk: Desk, bus: gr.HTML) -> tuple[gr.HTML, gr
 
 def topic_choices(desk: Desk, t: Texts, language: str) -> list[tuple[str, str]]:
     """(what the reader sees, topic) for everything that can be asked about; "" is all topics."""
-    bank = question_bank(desk.library, desk.graph.glossary)
+    bank = desk.bank
     topics = bank.topics(local_now())
     due = sum(topic.due for topic in topics)
     choices = [(_counted(t("interview.all"), len(bank.questions), due, t), "")]
@@ -206,7 +201,7 @@ def _counted(name: str, count: int, due: int, t: Texts) -> str:
 
 def setup_page(desk: Desk, t: Texts, language: str) -> str:
     """What stands above the choice of a topic: what this is, and the interview that was left unfinished."""
-    bank = question_bank(desk.library, desk.graph.glossary)
+    bank = desk.bank
     if not bank.questions:
         return empty(t("interview.none"), t("interview.none.text"), button(t("tab.library"), kind="primary", data_go="library"))
     left = next((saved for saved in saved_interviews(desk.library, 5) if saved.ended_at is None), None)

@@ -7,7 +7,6 @@ from html import escape
 
 import gradio as gr
 
-from assistant.questions import question_bank
 from assistant.schedule import DueCard, Statistics, due, statistics
 from ingest.library import Library
 from web.concepts import area_name
@@ -32,7 +31,7 @@ def local_now() -> datetime:
 
 def page(desk: Desk, t: Texts, language: str, now: datetime) -> str:
     """The whole view."""
-    bank = question_bank(desk.library, desk.graph.glossary)
+    bank = desk.bank
     numbers = statistics(desk.library, now, bank.topic_of())
     if not numbers.cards:
         action = button(t("progress.begin"), kind="primary", data_go="interview")

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
+from assistant import answering
 from assistant.answering import Assistant
 from assistant.llama import LlamaChat
 from ingest.embedding import load_embedder
@@ -63,8 +64,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (notes / "hostile.md").write_text(HOSTILE, encoding="utf-8")
     embedder = load_embedder()
     model = LlamaChat(chat_model_path())
-    with closing(model), Library.open(folder / "library", create=True) as library:
+    with pytest.MonkeyPatch.context() as patch, closing(model), Library.open(folder / "library", create=True) as library:
         ingest(library, [notes], lambda: embedder, fingerprint=embedder.fingerprint)
+        # Short prompts and answers: it is the page that is tested here.
+        patch.setattr(answering, "PASSAGE_TOKENS", 400)
+        patch.setattr(answering, "MAX_TOKENS", 96)
         desk = Desk(Assistant(library, embedder, ConceptGraph.build(library, Glossary.load()), model))
         with app.listen("127.0.0.1", 0) as listening, closing(desk):
             config = uvicorn.Config(app.application(desk), log_level="warning", timeout_graceful_shutdown=1)
