@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.llama import LlamaChat, physical_cores
+from assistant.llama import LlamaChat, _joined, physical_cores
 from assistant.llm import Prompt, Turn
 from ingest.errors import MianpuError
 from ingest.model_files import chat_model_path
@@ -155,9 +155,11 @@ def test_two_at_once_are_both_answered_and_the_second_knows_it_waits(chat: Llama
 @pytest.mark.model
 def test_a_prompt_read_before_is_not_read_again(chat: LlamaChat) -> None:
     prompt = Prompt("丙" + SYSTEM, (LONG[:250],), (), "第 3 条说什么?")
-    said = ask(chat, prompt, 12)
+    ask(chat, prompt, 12)
     first = chat.last_timings
-    assert ask(chat, prompt, 12) == said
+    # The wording may differ where two words are about as likely: the last token is now evaluated alone, and llama.cpp computes one
+    # token by another route than a batch.
+    assert ask(chat, prompt, 12)
     second = chat.last_timings
     assert first is not None and second is not None
     assert second.reused_tokens == second.prompt_tokens - 1
@@ -183,9 +185,31 @@ def test_reuse_does_not_change_the_answer(chat: LlamaChat) -> None:
     timings = chat.last_timings
     assert timings is not None and timings.reused_tokens > 0
     chat._forget()  # nothing runs now
-    assert ask(chat, other) == reused
+    assert "巴黎" in reused
+    assert "巴黎" in ask(chat, other)
     timings = chat.last_timings
     assert timings is not None and timings.reused_tokens == 0
+
+
+@pytest.mark.model
+def test_reused_cells_give_the_very_logits(chat: LlamaChat) -> None:
+    tokens = _joined(chat._blocks(Prompt("戊" + SYSTEM, (LONG[:250],), (), "第 3 条说什么?")))
+    size = chat._api.llama_vocab_n_tokens(chat._vocab)
+
+    def logits(first: int) -> list[float]:
+        """Of the last token, when the first tokens were evaluated by a call of their own. Nothing else runs now."""
+        chat._evaluate(tokens[:first], lambda: False)
+        chat._evaluate(tokens, lambda: False)
+        return list(chat._api.llama_get_logits_ith(chat._context, -1)[:size])
+
+    chat._forget()
+    fresh = logits(0)
+    chat._forget()
+    assert logits(100) == fresh
+    chat._forget()
+    alone = logits(len(tokens) - 1)
+    assert chat._reuse(tokens) == len(tokens) - 1
+    assert logits(len(tokens) - 1) == alone
 
 
 @pytest.mark.model

@@ -219,6 +219,10 @@ def _routes(app: FastAPI, desk: Desk, language: str) -> None:
     def concept(key: str) -> HTMLResponse:
         return HTMLResponse(concepts.concept_page(desk.graph, key, t, language))
 
+    @app.get(f"{base}/welcome")
+    def concepts_welcome() -> HTMLResponse:
+        return HTMLResponse(concepts.welcome(desk.graph, t, language))
+
     @app.get(f"{base}/map")
     def concept_map(key: str) -> Response:
         data = concepts.map_data(desk.graph, key, t, language)

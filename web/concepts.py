@@ -25,7 +25,7 @@ def view(t: Texts, language: str, desk: Desk) -> gr.HTML:
     """Build the view; returns the index, which the page fills when it loads."""
     with gr.Row(elem_id="concepts"):
         index = panel(index_page(desk.graph, t, language), elem_id="concept-index")
-        panel(f'<div id="concept-page">{welcome(desk.graph, t, language)}</div>', elem_id="concept-place")
+        panel('<div id="concept-page"></div>', elem_id="concept-place")  # filled by the page itself, from our routes
     return index
 
 
@@ -33,7 +33,7 @@ def index_page(graph: ConceptGraph, t: Texts, language: str) -> str:
     """Every concept the library mentions, by area, with a box that narrows the list."""
     used = graph.concepts_in_use()
     if not used:
-        return empty(t("concepts.none"), t("concepts.none.text"), button(t("tab.library"), kind="primary", data_go="library"))
+        return empty(t("concepts.none"), t("concepts.none.text"), button(t("chat.openlibrary"), kind="primary", data_go="library"))
     areas: dict[str, list[tuple[Concept, int]]] = defaultdict(list)
     for concept, count in used:
         areas[concept.area].append((concept, count))

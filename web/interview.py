@@ -203,7 +203,9 @@ def setup_page(desk: Desk, t: Texts, language: str) -> str:
     """What stands above the choice of a topic: what this is, and the interview that was left unfinished."""
     bank = desk.bank
     if not bank.questions:
-        return empty(t("interview.none"), t("interview.none.text"), button(t("tab.library"), kind="primary", data_go="library"))
+        return empty(
+            t("interview.none"), t("interview.none.text"), button(t("chat.openlibrary"), kind="primary", data_go="library")
+        )
     left = next((saved for saved in saved_interviews(desk.library, 5) if saved.ended_at is None), None)
     return f'<h2>{escape(t("interview.title"))}</h2><p class="lead">{escape(t("interview.text"))}</p>' + _unfinished(
         left, t, language

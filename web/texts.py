@@ -261,8 +261,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "library.facts": ("{passages} 段 · {pairs} 题 · {n} 字", "{passages} passages · {pairs} questions · {n} characters"),
     "library.none": ("还没有资料", "Nothing here yet"),
     "library.none.text": (
-        "把 Markdown 或文本笔记拖到旁边，或者先用自带的笔记试一试。",
-        "Drop Markdown or text notes next to this, or try the notes that come with Mianpu.",
+        "把 Markdown 或文本笔记放进“读入资料”，或者先用自带的笔记试一试。",
+        "Drop Markdown or text notes under “Add notes”, or try the notes that come with Mianpu.",
     ),
     "library.add": ("读入资料", "Add notes"),
     "library.add.text": (

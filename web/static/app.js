@@ -174,11 +174,15 @@
     if (matchMedia("(max-width: 860px)").matches && push) reveal(place, "start");
   }
 
-  // Before a concept is chosen the map shows the one most written about.
+  // Before a concept is chosen the page shows the most written about, and the map around the first of them.
   async function drawWelcome() {
     const place = await appear("#concept-page");
-    const box = place && $("[data-map]", place);
-    if (!box || box.firstChild) return;
+    if (!place || conceptKey) return;
+    const html = await fragment("welcome", {});
+    if (conceptKey) return;
+    place.innerHTML = html;
+    const box = $("[data-map]", place);
+    if (!box) return;
     const response = await fetch(`/mianpu/${language}/map?${new URLSearchParams({ key: box.dataset.map })}`);
     if (!response.ok || conceptKey) return;
     const drawing = box.appendChild(Object.assign(document.createElement("div"), { id: "concept-map" }));
