@@ -60,8 +60,8 @@ def concept_chip(concept: Concept, language: str) -> str:
 
 
 def concept_name(concept: Concept, language: str) -> str:
-    """The name a reader of this language expects; Chinese notes often use the English term, which then is the name."""
-    return (concept.en or concept.name) if language == "en" else concept.name
+    """The name a reader of this language expects. A name in Latin letters («KV cache») is what both say."""
+    return concept.name if language == "zh" or concept.name.isascii() else concept.en or concept.name
 
 
 def empty(title: str, text: str, action: str = "") -> str:

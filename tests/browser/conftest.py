@@ -1,4 +1,4 @@
-"""A real page in a real Chromium: one server over four small notes for the whole session, with the real models."""
+"""A real page in a real Chromium: one server over four small notes for all its tests, with the real models."""
 
 import os
 import re
@@ -54,7 +54,7 @@ class Served:
     desk: Desk
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("page")
     notes = folder / "notes"
@@ -84,7 +84,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             thread.join(timeout=20)
 
 
-@pytest.fixture(scope="session")
+# Not of the session: Playwright keeps an event loop running in this thread until it is closed, and other tests start their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:

@@ -209,6 +209,7 @@
     const place = $(".path-result", form.parentElement);
     const data = new FormData(form);
     place.innerHTML = await fragment("path", { a: data.get("a"), b: data.get("b") });
+    reveal(place.querySelector("li") || place, "nearest");
   }
 
   // --- one listener for every click -------------------------------------------------------------------------------
