@@ -18,8 +18,8 @@ _ORPHANS = (
     ("messages without a chat", "SELECT count(*) FROM messages WHERE chat_id NOT IN (SELECT id FROM chats)"),
     (
         "mentions outside their passage",
-        'SELECT count(*) FROM mentions m JOIN passages p ON p.id = m.passage_id WHERE m.start < 0 OR m."end" <= m.start'
-        ' OR m."end" > p."end" - p.start',
+        'SELECT count(*) FROM mentions m JOIN passages p ON p.id = m.passage_id WHERE m.start < p.start OR m."end" <= m.start'
+        ' OR m."end" > p."end"',
     ),
 )
 

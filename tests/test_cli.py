@@ -115,3 +115,14 @@ def test_the_default_library_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("MIANPU_LIBRARY")
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert default_library() == Path("/data/mianpu/library")
+
+
+def test_a_mention_out_of_its_passage_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("concept", "KV cache", "--library", folder) == 0  # looks the mentions up and stores them
+    run("doctor", "--library", folder)
+    assert "mentions" not in capsys.readouterr().out.splitlines()[-1]
+    with Library.open(folder) as library, library.transaction() as connection:
+        connection.execute('UPDATE mentions SET "end" = "end" + 10000')
+    capsys.readouterr()
+    assert run("doctor", "--library", folder) == 1
+    assert "mentions outside their passage" in capsys.readouterr().out
