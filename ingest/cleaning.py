@@ -38,18 +38,26 @@ class CleanedText:
     cuts: tuple[Cut, ...]
     metadata: tuple[tuple[str, str], ...] = ()
 
+    def offset(self, raw: int) -> int:
+        """Where an offset of the raw text lies in the cleaned text; one inside a cut lies where the cut was."""
+        return raw - sum(min(cut.end, raw) - cut.start for cut in self.cuts if cut.start < raw)
 
-def clean(raw: str, format: str) -> CleanedText:
-    """Take boilerplate out of a raw text. ``format`` is the reader's («markdown» allows front matter and ``#`` headings)."""
+
+def clean(raw: str, markup: str, furniture: Sequence[tuple[int, int, str]] = ()) -> CleanedText:
+    """Take boilerplate out of a raw text. ``markup`` «markdown» allows front matter and ``#`` headings.
+
+    ``furniture`` are spans (start, end, reason) that the reader knows to be no content.
+    """
     page = _Page(raw)
-    metadata = page.cut_front_matter() if format == "markdown" else ()
+    metadata = page.cut_front_matter() if markup == "markdown" else ()
+    page.cut_furniture(furniture)
     page.cut_inside()
     page.cut_alone()
     page.cut_contents()
     page.cut_promotion()
     page.cut_neighbours()
     page.cut_tail()
-    page.cut_decoration(format)
+    page.cut_decoration(markup)
     return page.result(metadata)
 
 
@@ -87,6 +95,17 @@ class _Page:
                 key, value = pairs[-1]
                 pairs[-1] = (key, ", ".join(filter(None, [value, line.strip()[2:].strip().strip("\"'")])))
         return tuple(pairs)
+
+    def cut_furniture(self, furniture: Sequence[tuple[int, int, str]]) -> None:
+        """Whole lines become lines that are cut; what covers part of a line is cut within it."""
+        for start, end, reason in furniture:
+            first, last = bisect_right(self.starts, start) - 1, bisect_right(self.starts, max(start, end - 1)) - 1
+            for i in range(first, last + 1):
+                begin, stop = max(start, self.starts[i]), min(end, self.starts[i] + len(self.lines[i]))
+                if not self.lines[i][: begin - self.starts[i]].strip() and not self.lines[i][stop - self.starts[i] :].strip():
+                    self.reason[i] = self.reason[i] or reason
+                elif begin < stop:
+                    self.spans.append((begin, stop, reason))
 
     def cut_inside(self) -> None:
         for i, line in self._open():
@@ -280,12 +299,12 @@ class _Page:
                 start = n
         self._cut(filled[start:], "navigation")
 
-    def cut_decoration(self, format: str) -> None:
+    def cut_decoration(self, markup: str) -> None:
         for i, line in self._open():
             if len(line) < 3 or not _RULE_LINE.match(line) or len(set(line.strip()) - {" "}) > 1 or len(line.strip()) < 3:
                 continue
             above = self.lines[i - 1].strip() if i else ""
-            if format == "markdown" and _SETEXT.match(line) and above and not self.reason[i - 1] and len(above) <= 100:
+            if markup == "markdown" and _SETEXT.match(line) and above and not self.reason[i - 1] and len(above) <= 100:
                 continue  # the underline of a heading
             self.reason[i] = "decoration"
 
@@ -342,6 +361,9 @@ def _assemble(raw: str, spans: Sequence[tuple[int, int, str]], metadata: tuple[t
     """The text without the spans; neighbouring spans of one reason become one cut, and blank lines join the cut beside them."""
     merged: list[tuple[int, int, str]] = []
     for start, end, reason in spans:
+        start = max(start, merged[-1][1]) if merged else start  # a rule may find again what the reader had marked
+        if start >= end:
+            continue
         if merged and merged[-1][1] == start and (merged[-1][2] == reason or reason == "blank"):
             merged[-1] = (merged[-1][0], end, merged[-1][2])
         elif merged and merged[-1][1] == start and merged[-1][2] == "blank":

@@ -6,6 +6,7 @@ Offsets count Unicode code points in the cleaned text of a document, so that for
 
 import hashlib
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 
 
@@ -49,6 +50,7 @@ class Document:
 
     ``name`` is its key in the library: the path below the ingested folder, or the file name.
     ``source`` is the absolute path it was read from; ``raw_hash`` the SHA-256 of the file's bytes.
+    ``pages`` holds the offset in ``text`` at which each page or slide begins, ascending; a format without them leaves it empty.
     """
 
     name: str
@@ -60,13 +62,24 @@ class Document:
     encoding: str
     cuts: tuple[Cut, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    pages: tuple[int, ...] = ()
+
+    @property
+    def markup(self) -> str:
+        """How the text marks its structure: «text», or «markdown», which every reader of a richer format writes."""
+        return "text" if self.format == "text" else "markdown"
+
+    def page_at(self, offset: int) -> int:
+        """The page (from 1) that holds an offset of the text; 0 when the format has no pages."""
+        return bisect_right(self.pages, offset) if self.pages else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A contiguous span of a document's cleaned text. ``id`` is 0 until the library has stored it.
 
-    ``headings`` is the path of headings above the passage, outermost first; ``line`` counts from 1.
+    ``headings`` is the path of headings above the passage, outermost first; ``line`` counts from 1, and so does ``page``, which is
+    0 where the format has no pages.
     """
 
     document: str
@@ -76,6 +89,7 @@ class Passage:
     headings: tuple[str, ...] = ()
     line: int = 1
     id: int = 0
+    page: int = 0
 
     @property
     def embedding_text(self) -> str:

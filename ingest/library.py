@@ -268,14 +268,15 @@ class Library:
 
     def document(self, name: str) -> Document:
         """One document with its cleaned text and cuts. Raises MianpuError when there is none of that name."""
-        rows = self.read(
-            "SELECT name, source, title, text, raw_hash, format, encoding, cuts, metadata FROM documents WHERE name = ?", (name,)
-        )
+        columns = "name, source, title, text, raw_hash, format, encoding, cuts, metadata, pages"
+        rows = self.read(f"SELECT {columns} FROM documents WHERE name = ?", (name,))
         if not rows:
             raise MianpuError(f"no document is named {name}: `mianpu list` shows the names")
-        name, source, title, text, raw_hash, format, encoding, cuts, metadata = rows[0]
-        pairs = tuple((key, value) for key, value in json.loads(metadata))
-        return Document(name, source, title, text, raw_hash, format, encoding, tuple(Cut(**cut) for cut in json.loads(cuts)), pairs)
+        name, source, title, text, raw_hash, format, encoding, *lists = rows[0]
+        cuts, metadata, pages = (json.loads(values) for values in lists)
+        known = tuple((key, value) for key, value in metadata)
+        cut = tuple(Cut(**values) for values in cuts)
+        return Document(name, source, title, text, raw_hash, format, encoding, cut, known, tuple(pages))
 
     def headings(self, name: str) -> list[Heading]:
         """The headings of a document, in order."""
@@ -298,14 +299,14 @@ class Library:
         # The text comes once a document (with its first passage): SQLite's substr() would walk it from the start for every passage.
         rows = self.read(
             """SELECT p.id, d.name, CASE WHEN row_number() OVER (PARTITION BY d.id ORDER BY p.start) = 1 THEN d.text END,
-            p.start, p."end", p.headings, p.line FROM passages p JOIN documents d ON d.id = p.document_id"""
+            p.start, p."end", p.headings, p.line, p.page FROM passages p JOIN documents d ON d.id = p.document_id"""
             f"{where} ORDER BY d.name, p.start",
             parameters,
         )
         passages, text = [], ""
-        for i, name, first, start, end, headings, line in rows:
+        for i, name, first, start, end, headings, line, page in rows:
             text = text if first is None else first
-            passages.append(Passage(name, start, end, text[start:end], tuple(json.loads(headings)), line, i))
+            passages.append(Passage(name, start, end, text[start:end], tuple(json.loads(headings)), line, i, page))
         return passages
 
     def pairs(self, ids: Sequence[int]) -> list[QuestionAnswer]:

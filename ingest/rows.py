@@ -14,8 +14,8 @@ from ingest import vectors
 from ingest.document import ParsedDocument, Passage, QuestionAnswer, content_hash
 from ingest.fulltext import words
 
-PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line
-    FROM passages p JOIN documents d ON d.id = p.document_id"""
+PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line,
+    p.page FROM passages p JOIN documents d ON d.id = p.document_id"""
 PAIR_COLUMNS = """SELECT q.id, d.name, q.question, q.question_start, q.question_end,
     substr(d.text, q.answer_start + 1, q.answer_end - q.answer_start), q.answer_start, q.answer_end, q.headings
     FROM pairs q JOIN documents d ON d.id = q.document_id"""
@@ -67,18 +67,19 @@ def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str
     document, added = parsed.document, []
     document_id = connection.execute(
         "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings,"
-        " added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " pages, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             document.name, document.source, document.title, document.text, document.raw_hash, document.format, document.encoding,
             pipeline, _json([asdict(cut) for cut in document.cuts]), _json(document.metadata),
-            _json([asdict(heading) for heading in parsed.headings]), datetime.now(UTC).isoformat(timespec="seconds"),
+            _json([asdict(heading) for heading in parsed.headings]), _json(document.pages),
+            datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     ).lastrowid  # fmt: skip
     for passage in parsed.passages:
         digest = passage_hash(passage.embedding_text)
-        row = (document_id, passage.start, passage.end, _json(passage.headings), passage.line, digest)
+        row = (document_id, passage.start, passage.end, _json(passage.headings), passage.line, passage.page, digest)
         passage_id = connection.execute(
-            'INSERT INTO passages (document_id, start, "end", headings, line, embedding) VALUES (?, ?, ?, ?, ?, ?)', row
+            'INSERT INTO passages (document_id, start, "end", headings, line, page, embedding) VALUES (?, ?, ?, ?, ?, ?, ?)', row
         ).lastrowid
         connection.execute(
             "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
@@ -106,7 +107,7 @@ def _json(value: object) -> str:
 
 def passage_from(row: Sequence[Any]) -> Passage:
     """A row of ``PASSAGE_COLUMNS`` as a value."""
-    return Passage(row[1], row[2], row[3], row[4], tuple(json.loads(row[5])), row[6], row[0])
+    return Passage(row[1], row[2], row[3], row[4], tuple(json.loads(row[5])), row[6], row[0], row[7])
 
 
 def pair_from(row: Sequence[Any]) -> QuestionAnswer:

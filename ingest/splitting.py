@@ -34,22 +34,22 @@ _CLAUSE = re.compile(r"[，,、：:\s）)】|]")
 
 def split(document: Document) -> ParsedDocument:
     """Find the structure of a document. Linear in the length of its text, whatever the text is."""
-    found = outline(document.text, document.format)
+    found = outline(document.text, document.markup)
     tree = _Tree(found)
     headings = tuple(
         Heading(node.start, node.title_end if node.inline_answer else node.end, node.level, tree.title(n))
         for n, node in enumerate(found.nodes)
     )
-    return ParsedDocument(document, headings, tuple(tree.passages(document.name)), tuple(tree.pairs(document.name)))
+    return ParsedDocument(document, headings, tuple(tree.passages(document)), tuple(tree.pairs(document.name)))
 
 
-def title_of(text: str, format: str, name: str, metadata: Sequence[tuple[str, str]] = ()) -> str:
+def title_of(text: str, markup: str, name: str, metadata: Sequence[tuple[str, str]] = ()) -> str:
     """The title of a document: front matter, else its first heading when that opens the page, else the file's name."""
     for key, value in metadata:
         if key.lower() == "title" and value:
             return value
     first = text[:2000].lstrip()
-    nodes = outline(first, format).nodes
+    nodes = outline(first, markup).nodes
     if nodes and nodes[0].line == 0 and not nodes[0].question:
         title = first[nodes[0].title_start : nodes[0].title_end].strip(" 《》")
         if title:
@@ -177,7 +177,7 @@ class _Tree:
 
     # --- passages ---
 
-    def passages(self, document: str) -> Iterator[Passage]:
+    def passages(self, document: Document) -> Iterator[Passage]:
         """The passages in reading order."""
         first = self.nodes[0].line if self.nodes else len(self.lines)
         pieces = self._pieces(0, first, -1, ())
@@ -187,7 +187,8 @@ class _Tree:
         for piece in self._merged(pieces, -1, ()):
             start, end = self._trimmed(piece.start, piece.end)
             if start < end:
-                yield Passage(document, start, end, self.text[start:end], piece.path, bisect_right(newlines, start))
+                line, page = bisect_right(newlines, start), document.page_at(start)
+                yield Passage(document.name, start, end, self.text[start:end], piece.path, line, page=page)
 
     def _pack(self, n: int, path: tuple[str, ...]) -> list[_Piece]:
         """The pieces of one node; ``path`` is that of its parent."""
