@@ -25,6 +25,29 @@ def content_hash(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RawText:
+    """What a reader returns: the whole text, how it was encoded, and its format.
+
+    Only the format «text» is plain; every other reader writes its structure as Markdown. ``metadata`` holds what the file says of
+    itself (keys title, author, date, address). ``furniture`` are spans (start, end, reason) of what the
+    file's own structure marks as no content (navigation of a page, running heads of a PDF): they stand in the text, so that a
+    person can see and restore them. ``pages`` are the offsets at which pages or slides begin.
+    """
+
+    text: str
+    encoding: str
+    format: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    furniture: tuple[tuple[int, int, str], ...] = ()
+    pages: tuple[int, ...] = ()
+
+    @property
+    def markup(self) -> str:
+        """«text» or «markdown»: how the text marks its structure."""
+        return "text" if self.format == "text" else "markdown"
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A span of the raw text that did not become part of the cleaned text, and why."""
 

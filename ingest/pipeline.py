@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest import reading
+from ingest import files, reading
 from ingest.cleaning import clean
 from ingest.document import Document, ParsedDocument
 from ingest.errors import Interrupted, MianpuError
+from ingest.files import FoundFile
 from ingest.library import Library, passage_hash, question_hash
 from ingest.plan import Plan, make_plan
 from ingest.progress import Progress, no_progress
-from ingest.reading import FoundFile
 from ingest.splitting import split, title_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def parse_document(path: Path, name: str, data: bytes) -> ParsedDocument:
     title = title_of(cleaned.text, raw.markup, name, metadata)
     pages = tuple(cleaned.offset(page) for page in raw.pages)
     document = Document(
-        name, str(path), title, cleaned.text, reading.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
+        name, str(path), title, cleaned.text, files.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
     )
     parsed = split(document)
     if not parsed.passages:
@@ -114,7 +114,7 @@ class _Run:
     def all(self, paths: Sequence[Path], fingerprint: str | None) -> IngestSummary:
         started = time.perf_counter()
         with self.timed("read"):
-            found = reading.find_files(paths)
+            found = files.find_files(paths)
             hashes = self.hash_files(found.files)
             plan = make_plan(self.library.documents(), found, hashes, PIPELINE)
         with self.timed("write"):
@@ -143,16 +143,16 @@ class _Run:
             seconds={**self.seconds, "total": time.perf_counter() - started},
         )
 
-    def hash_files(self, files: Sequence[FoundFile]) -> dict[Path, str]:
+    def hash_files(self, found: Sequence[FoundFile]) -> dict[Path, str]:
         hashes: dict[Path, str] = {}
-        for n, file in enumerate(files):
+        for n, file in enumerate(found):
             self.check()
-            self.progress("reading", n, len(files))
+            self.progress("reading", n, len(found))
             try:
-                hashes[file.path] = reading.raw_hash(reading.read_bytes(file.path))
+                hashes[file.path] = files.raw_hash(files.read_bytes(file.path))
             except MianpuError as error:
                 self.fail(file.path, error)
-        self.progress("reading", len(files), len(files))
+        self.progress("reading", len(found), len(found))
         return hashes
 
     def parse(self, plan: Plan) -> list[ParsedDocument]:
@@ -162,7 +162,7 @@ class _Run:
             self.progress("splitting", n, len(plan.work))
             try:
                 with self.timed("read"):
-                    data = reading.read_bytes(file.path)
+                    data = files.read_bytes(file.path)
                 with self.timed("split"):
                     parsed.append(parse_document(file.path, name, data))
             except MianpuError as error:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 
+from ingest.files import FoundFile, FoundFiles
 from ingest.library import DocumentInfo
-from ingest.reading import FoundFile, FoundFiles
 
 
 @dataclass(slots=True)

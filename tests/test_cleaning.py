@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import reading
+from ingest import files
 from ingest.boilerplate import reason_name
 from ingest.cleaning import clean
 
@@ -219,7 +219,7 @@ def test_boilerplate_of_the_seeds() -> None:
         labels.setdefault(label["document"], []).append((label["start"], label["end"]))
     found = wanted = both = 0
     for name, spans in labels.items():
-        raw = reading.read(SHARED / "seeds" / name)
+        raw = files.read(SHARED / "seeds" / name)
         marked = {i for start, end in spans for i in range(start, end) if not raw.text[i].isspace()}
         cut = {i for c in clean(raw.text, raw.format).cuts for i in range(c.start, c.end) if not raw.text[i].isspace()}
         found, wanted, both = found + len(cut), wanted + len(marked), both + len(cut & marked)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import reading
+from ingest import files
 from ingest.errors import MianpuError, UsageError
+from ingest.readers import text as text_reader
 
 CHINESE = "自注意力为什么要除以根号 d？因为点积的方差随维度增大，归一化以后梯度更稳定。"
 TRADITIONAL = "注意力機制是什麼？模型會根據查詢與鍵的相似程度，決定每個位置的權重。"
@@ -26,29 +27,29 @@ TRADITIONAL = "注意力機制是什麼？模型會根據查詢與鍵的相似�
     ],
 )
 def test_every_encoding_gives_the_same_text(data: bytes, encoding: str) -> None:
-    assert reading.decode(data) == (CHINESE, encoding)
+    assert text_reader.decode(data) == (CHINESE, encoding)
 
 
 def test_other_encodings() -> None:
-    assert reading.decode(TRADITIONAL.encode("big5")) == (TRADITIONAL, "big5")
+    assert text_reader.decode(TRADITIONAL.encode("big5")) == (TRADITIONAL, "big5")
     western = "It’s a naïve “baseline” for the encoder, and that is all there is to say about it here."
-    assert reading.decode(western.encode("cp1252")) == (western, "windows-1252")
-    assert reading.decode("plain ascii, sixteen bits".encode("utf-16-le")) == ("plain ascii, sixteen bits", "utf-16")
+    assert text_reader.decode(western.encode("cp1252")) == (western, "windows-1252")
+    assert text_reader.decode("plain ascii, sixteen bits".encode("utf-16-le")) == ("plain ascii, sixteen bits", "utf-16")
 
 
 def test_a_page_cut_inside_a_character_stays_utf_8() -> None:
-    text, encoding = reading.decode((CHINESE * 5).encode()[:-1])
+    text, encoding = text_reader.decode((CHINESE * 5).encode()[:-1])
     assert encoding == "utf-8"
     assert text == (CHINESE * 5)[:-1] + "\ufffd"
 
 
 def test_line_ends_and_invisible_characters() -> None:
-    text, _ = reading.decode("一\r\n二\r三\u2028四\x0b五\u200b六\ufeff".encode())
+    text, _ = text_reader.decode("一\r\n二\r三\u2028四\x0b五\u200b六\ufeff".encode())
     assert text == "一\n二\n三\n四\n五六"
 
 
 def test_control_characters_become_replacement_characters() -> None:
-    text, _ = reading.decode(b"a\x00b" + CHINESE.encode() + b"\x07c\ttab\n")
+    text, _ = text_reader.decode(b"a\x00b" + CHINESE.encode() + b"\x07c\ttab\n")
     assert text == "a\ufffdb" + CHINESE + "\ufffdc\ttab\n"
     text.encode("utf-8")  # no lone surrogate is left
 
@@ -66,14 +67,14 @@ def test_control_characters_become_replacement_characters() -> None:
 )
 def test_what_is_not_text_is_named(data: bytes, words: str) -> None:
     with pytest.raises(MianpuError, match=words) as caught:
-        reading.decode(data)
+        text_reader.decode(data)
     assert "\n" not in str(caught.value)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_clean_text_or_one_clear_line(data: bytes) -> None:
     try:
-        text, _ = reading.decode(data)
+        text, _ = text_reader.decode(data)
     except MianpuError as error:
         assert "\n" not in str(error)
     else:
@@ -84,20 +85,20 @@ def test_any_bytes_give_clean_text_or_one_clear_line(data: bytes) -> None:
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P", "Zs")), min_size=1))
 def test_utf_8_is_never_misread(text: str) -> None:
     if text.strip() and not text.encode().startswith((b"PK\x03\x04", b"GIF8", b"%PDF-", b"Rar!")):
-        expected = reading._INVISIBLE.sub("", text)
+        expected = text_reader._INVISIBLE.sub("", text)
         if expected.strip():
-            assert reading.decode(text.encode()) == (expected, "utf-8")
+            assert text_reader.decode(text.encode()) == (expected, "utf-8")
 
 
 def test_format_follows_the_suffix_and_the_content(tmp_path: Path) -> None:
     note = tmp_path / "a.md"
     note.write_text("只有一行", "utf-8")
-    assert reading.read(note).format == "markdown"
+    assert files.read(note).format == "markdown"
     page = tmp_path / "b.txt"
     page.write_text("# 标题\n\n## 一节\n\n正文\n\n## 又一节\n\n正文", "utf-8")
-    assert reading.read(page).format == "markdown"
+    assert files.read(page).format == "markdown"
     page.write_text("标题\n# 只有一行像标题\n正文", "utf-8")
-    assert reading.read(page).format == "text"
+    assert files.read(page).format == "text"
 
 
 def test_unreadable_files_give_one_clear_line(tmp_path: Path) -> None:
@@ -114,19 +115,19 @@ def test_unreadable_files_give_one_clear_line(tmp_path: Path) -> None:
         (other, "no reader"),
     ):
         with pytest.raises(MianpuError, match=words) as caught:
-            reading.read(path)
+            files.read(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
 def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_BYTES", 100)
+    monkeypatch.setattr(files, "MAX_BYTES", 100)
     path = tmp_path / "big.txt"
     path.write_bytes(b"x" * 100)
-    assert reading.read(path).text == "x" * 100
+    assert files.read(path).text == "x" * 100
     path.write_bytes(b"x" * 101)
     with pytest.raises(MianpuError, match="larger than"):
-        reading.read(path)
+        files.read(path)
 
 
 def test_a_folder_is_walked_in_order(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_a_folder_is_walked_in_order(tmp_path: Path) -> None:
         path.write_text("text")
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
     (tmp_path / "dead.md").symlink_to(tmp_path / "nowhere")
-    found = reading.find_files([tmp_path])
+    found = files.find_files([tmp_path])
     assert [file.name for file in found.files] == ["a.txt", "b.md", "sub/c.markdown"]
     assert found.roots == (tmp_path,)
     assert {(Path(path).name, reason) for path, reason in found.skipped} == {
@@ -150,18 +151,18 @@ def test_a_single_file_keeps_its_own_name_unless_its_folder_is_given_too(tmp_pat
     (tmp_path / "sub").mkdir()
     note = tmp_path / "sub" / "a.md"
     note.write_text("text")
-    assert [file.name for file in reading.find_files([note]).files] == ["a.md"]
+    assert [file.name for file in files.find_files([note]).files] == ["a.md"]
     for paths in ([note, tmp_path], [tmp_path, note]):
-        assert [file.name for file in reading.find_files(paths).files] == ["sub/a.md"]
+        assert [file.name for file in files.find_files(paths).files] == ["sub/a.md"]
 
 
 def test_a_path_that_does_not_exist_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="check the path"):
-        reading.find_files([tmp_path / "nothing"])
+        files.find_files([tmp_path / "nothing"])
 
 
 def test_a_file_name_that_is_not_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff\xfe.md")).write_text("text")
-    found = reading.find_files([tmp_path])
+    found = files.find_files([tmp_path])
     assert not found.files
     assert "rename it" in found.skipped[0][1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import reading
+from ingest import files
 from ingest.cleaning import clean
 from ingest.document import Document, ParsedDocument
 from ingest.lines import asks
@@ -462,7 +462,7 @@ def test_pathological_texts_are_linear_and_within_the_limit(text: str) -> None:
 
 
 def seed(name: str) -> ParsedDocument:
-    raw = reading.read(SHARED / "seeds" / name)
+    raw = files.read(SHARED / "seeds" / name)
     cleaned = clean(raw.text, raw.format)
     return parse(cleaned.text, raw.format, name)
 
