@@ -77,10 +77,18 @@ def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] =
     """The prompt for a question, its passages in the order given, and the end of the conversation."""
     texts = _texts(language(question))
     # No number in a block: it reads the same wherever the passage ranks, and the model has nothing to cite.
-    blocks = tuple(
-        texts.passage.format(heading=" > ".join(passage.headings[-2:]), text=_inert(passage.text)) for passage in passages
-    )
+    blocks = tuple(_block(passage, texts) for passage in passages)
     return Prompt(texts.system, blocks, _recent(history, texts), texts.question.format(question=question.strip()))
+
+
+def passage_prompt(passage: Passage, lang: str) -> Prompt:
+    """The beginning that every prompt has whose first passage is this one."""
+    texts = _texts(lang)
+    return Prompt(texts.system, (_block(passage, texts),), (), "")
+
+
+def _block(passage: Passage, texts: _Texts) -> str:
+    return texts.passage.format(heading=" > ".join(passage.headings[-2:]), text=_inert(passage.text))
 
 
 def _texts(lang: str) -> _Texts:

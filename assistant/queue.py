@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ingest.errors import MianpuError
 
+IDLE_AFTER = 2.0
+"""Seconds without a job after which idle time begins."""
+_REST = 60.0  # seconds until idle work that had nothing to do is asked again
 _POLL = 0.05  # seconds between two looks at a stop signal; well under the second within which it must act
 
 
@@ -35,6 +38,8 @@ class FairQueue:
         self._interrupt = interrupt
         self._changed = threading.Condition()
         self._jobs: list[_Job] = []  # the first one is running
+        self._idle: Callable[[Callable[[], bool]], bool] | None = None
+        self._idling = False
         self._closed = False
         self._worker = threading.Thread(target=self._run, name="chat-model", daemon=True)
         self._worker.start()
@@ -52,6 +57,8 @@ class FairQueue:
             if self._closed:
                 raise MianpuError("the chat model is closed: start the program again")
             self._jobs.append(job)
+            if self._idling:
+                self._interrupt()
             self._changed.notify_all()
         told = -1
         try:
@@ -74,11 +81,22 @@ class FairQueue:
         finally:
             self._give_up(job)
 
+    def when_idle(self, work: Callable[[Callable[[], bool]], bool]) -> None:
+        """Call ``work`` again and again while nobody asks; a job that comes interrupts it.
+
+        It gets a function that says whether it should end, does one piece of work, and says whether there may be more.
+        """
+        with self._changed:
+            self._idle = work
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Stop what runs, refuse what comes, wait for the worker."""
         with self._changed:
             self._closed = True
             jobs = list(self._jobs)
+            if self._idling:
+                self._interrupt()
         for job in jobs:
             self._give_up(job)
         with self._changed:
@@ -98,26 +116,47 @@ class FairQueue:
                 self._changed.notify_all()
 
     def _run(self) -> None:
+        patience = IDLE_AFTER
         while True:
             with self._changed:
                 while not self._jobs and not self._closed:
-                    self._changed.wait()
-                if not self._jobs:
-                    return
-                job = self._jobs[0]
-                self._begin()
-                if job.given_up:
-                    self._interrupt()
-            try:
-                for piece in job.work(job.halted):
-                    with self._changed:
-                        job.pieces.append(piece)
-                        self._changed.notify_all()
-                    if job.halted():
+                    if not self._changed.wait(patience if self._idle is not None else None):
                         break
-            except BaseException as error:  # it belongs to the asker, not to the worker
-                job.error = error
+                if self._closed and not self._jobs:
+                    return
+                job = self._jobs[0] if self._jobs else None
+                self._idling = job is None
+                self._begin()
+                if job is not None and job.given_up:
+                    self._interrupt()
+            if job is None:
+                patience = 0.0 if self._rest() else _REST
+            else:
+                self._work(job)
+                patience = IDLE_AFTER
+
+    def _work(self, job: _Job) -> None:
+        try:
+            for piece in job.work(job.halted):
+                with self._changed:
+                    job.pieces.append(piece)
+                    self._changed.notify_all()
+                if job.halted():
+                    break
+        except BaseException as error:  # it belongs to the asker, not to the worker
+            job.error = error
+        with self._changed:
+            self._jobs.remove(job)
+            job.finished = True
+            self._changed.notify_all()
+
+    def _rest(self) -> bool:
+        """One piece of idle work; whether there may be more."""
+        assert self._idle is not None
+        try:
+            return self._idle(lambda: bool(self._jobs) or self._closed)
+        except Exception:  # nobody asked for it, so nobody is told; whoever asks next will meet the same failure
+            return False
+        finally:
             with self._changed:
-                self._jobs.remove(job)
-                job.finished = True
-                self._changed.notify_all()
+                self._idling = False

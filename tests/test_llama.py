@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from assistant.llama import LlamaChat, _joined, physical_cores
+from assistant.cores import physical_cores
+from assistant.llama import LlamaChat, _joined
 from assistant.llm import Prompt, Turn
 from ingest.errors import MianpuError
 from ingest.model_files import chat_model_path
@@ -184,7 +185,7 @@ def test_reuse_does_not_change_the_answer(chat: LlamaChat) -> None:
     reused = ask(chat, other)
     timings = chat.last_timings
     assert timings is not None and timings.reused_tokens > 0
-    chat._forget()  # nothing runs now
+    chat.attention.forget()  # nothing runs now
     assert "巴黎" in reused
     assert "巴黎" in ask(chat, other)
     timings = chat.last_timings
@@ -198,17 +199,17 @@ def test_reused_cells_give_the_very_logits(chat: LlamaChat) -> None:
 
     def logits(first: int) -> list[float]:
         """Of the last token, when the first tokens were evaluated by a call of their own. Nothing else runs now."""
-        chat._evaluate(tokens[:first], lambda: False)
-        chat._evaluate(tokens, lambda: False)
+        chat.attention.evaluate(tokens[:first], lambda: False)
+        chat.attention.evaluate(tokens, lambda: False)
         return list(chat._api.llama_get_logits_ith(chat._context, -1)[:size])
 
-    chat._forget()
+    chat.attention.forget()
     fresh = logits(0)
-    chat._forget()
+    chat.attention.forget()
     assert logits(100) == fresh
-    chat._forget()
+    chat.attention.forget()
     alone = logits(len(tokens) - 1)
-    assert chat._reuse(tokens) == len(tokens) - 1
+    assert chat.attention.reuse(tokens) == len(tokens) - 1
     assert logits(len(tokens) - 1) == alone
 
 
@@ -247,7 +248,7 @@ def test_a_question_that_cannot_fit_is_refused_in_one_line(chat: LlamaChat) -> N
 
 @pytest.mark.model
 def test_a_failing_generation_leaves_the_engine_usable(chat: LlamaChat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "_api", Proxy(chat._api, "llama_decode", lambda *_: -3))
+    monkeypatch.setattr(chat.attention, "api", Proxy(chat._api, "llama_decode", lambda *_: -3))
     with pytest.raises(MianpuError, match="failed"):
         list(chat.stream(CAPITAL, max_tokens=5, stop=threading.Event(), waiting=lambda n: None))
     monkeypatch.undo()
