@@ -95,10 +95,10 @@ class Assistant:
 
     def warm(self) -> None:
         """Do ahead of the first question what would make it slow."""
-        search("KV 缓存", self.library, self.embedder, self.graph, centres=self.centres)  # the word list of jieba, the vector file
         if isinstance(self.chat_model, WarmedModel):
             for language in ("zh", "en"):
                 self.chat_model.warm(prompts.system_text(language))
+        search("KV 缓存", self.library, self.embedder, self.graph, centres=self.centres)  # the word list of jieba, the vector file
 
 
 def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: threading.Event) -> Iterator[Event]:

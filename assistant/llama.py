@@ -36,6 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PREFIX_BLOCKS = 3  # opening, system text, opening of the user's message
 _JOINING = 16  # tokens of a passage that are read again when its state is joined behind another passage
+_PREFIX = "prefix"  # what the name of a prefix's state begins with
 _MARK = re.compile("\x1a(\\d+)\x1a")
 _MISSING = 16  # passages of recent answers that wait for an idle moment to have their state made
 _FULL = 0.9  # share of the budget up to which idle time fills the store
@@ -136,7 +137,7 @@ class LlamaChat:
     def keep_only_states_of(self, passages: Iterable[str]) -> None:
         """Drop the states of all other passages; ``passages`` are the blocks as prompts hold them."""
         if self.states is not None:
-            self.states.retain({_block_name(passage) for passage in passages} | {""})
+            self.states.retain({_block_name(passage) for passage in passages} | {_PREFIX})
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class LlamaChat:
 
     def _keep_prefix(self, prefix: Sequence[int], halted: Callable[[], bool], *, evaluate: bool = True) -> None:
         """Give a prefix a sequence of its own, from its state on disk, or by reading it."""
-        attention, key = self.attention, self._key("", prefix, ())
+        attention, key = self.attention, self._key(_PREFIX, prefix, ())
         known = attention.keeps(prefix)
         if not known and self.states is not None and key in self.states:
             state = self.states.get(key)

@@ -6,6 +6,7 @@ longest go. Reading goes through the operating system's page cache, so a second 
 """
 
 import os
+import shutil
 import threading
 import time
 import zlib
@@ -13,6 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+STATES = "states"
+"""Folder below a library that keeps what the chat model computed for its passages."""
+STATES_MB = 1024
+"""Megabytes of states kept unless something else is said: some 200 passages."""
 _MAGIC = b"MPST1\n"
 _CHECK = 4  # bytes of the checksum behind the magic
 
@@ -126,3 +131,11 @@ class StateStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.state"
+
+
+def library_states(folder: Path, megabytes: int) -> StateStore | None:
+    """The store of a library: at most so many megabytes, and a tenth of what the disk has free; None for 0."""
+    store = StateStore(folder / STATES, megabytes * 2**20)
+    with suppress(OSError):
+        store.budget = min(store.budget, (shutil.disk_usage(folder).free + store.figures().size) // 10)
+    return store if megabytes else None

@@ -220,7 +220,11 @@ class RememberingEmbedder:
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
         self.fingerprint = embedder.fingerprint
-        self.dimension = embedder.dimension
+
+    @property
+    def dimension(self) -> int:
+        """The length d of a vector."""
+        return self._embedder.dimension
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Vectors (n, d) of passages, unit length."""

@@ -25,7 +25,7 @@ from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY
-from web import app, chat, practice
+from web import app, chat, practice, server
 from web.desk import Desk
 from web.texts import texts
 from web.turns import Turn
@@ -425,13 +425,13 @@ def test_an_ingest_that_fails_says_why(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
-    with app.listen("127.0.0.1", 0) as taken:
+    with server.listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MianpuError, match=f"127.0.0.1:{port}.*--port"):
-            app.serve(tmp_path, port=port)
+            server.serve(tmp_path, port=port)
     with pytest.raises(MianpuError, match="65535"):
-        app.serve(tmp_path, port=70_000)
+        server.serve(tmp_path, port=70_000)
 
 
 def test_the_state_of_an_interview_is_json(desk: Desk) -> None:

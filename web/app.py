@@ -9,35 +9,20 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: Gradio reads it there
 
 import asyncio
-import contextlib
-import socket
-import sys
-import threading
-import webbrowser
-from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from assistant.answering import Assistant
-from assistant.llama import LlamaChat
 from ingest.document import content_hash
-from ingest.embedding import load_embedder
 from ingest.errors import MianpuError
-from ingest.library import Library
-from ingest.model_files import chat_model_path
-from ingest.progress import TerminalProgress
-from kg.concepts import Glossary
-from kg.graph import ConceptGraph
 from web import chat, concepts, interview, library, progress
 from web.desk import Desk
-from web.guard import LOOPBACK, Guard
+from web.guard import Guard
 from web.render import attributes, button, document_page, notice, panel
 from web.texts import LANGUAGES, Texts, texts
 
@@ -235,87 +220,3 @@ def _routes(app: FastAPI, desk: Desk, language: str) -> None:
 
 def _offset(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
-
-
-# --- serving --------------------------------------------------------------------------------------------------------
-
-
-def serve(
-    library_folder: Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    chat_model: str | None = None,
-    embedding_model: str | None = None,
-    open_browser: bool = False,
-) -> None:
-    """Open the library (a new one where there is none) and serve the page until Ctrl-C; prints the address once the page answers.
-
-    Raises MianpuError when the port is taken, the library is damaged or a model that was named cannot be had. Without Mianpu's own
-    chat model the page still searches and quotes, and says so.
-    """
-    with contextlib.ExitStack() as stack:
-        # The port first: nobody wants to wait for models to hear that it is taken.
-        listening = stack.enter_context(contextlib.closing(listen(host, port)))
-        progress = TerminalProgress()
-        library_ = stack.enter_context(Library.open(library_folder, create=True))
-        with ThreadPoolExecutor(1) as other:  # reading a gigabyte of weights leaves a core free for importing torch
-            loading = other.submit(_chat_model, chat_model, progress)
-            embedder = load_embedder(embedding_model, progress)
-            graph = ConceptGraph.build(library_, Glossary.load())
-            model = loading.result()
-        if model is not None:
-            stack.callback(model.close)
-        assistant = Assistant(library_, embedder, graph, model)
-        desk = Desk(assistant, local=host in LOOPBACK)
-        stack.callback(desk.close)
-        warming = threading.Thread(target=assistant.warm, name="warm", daemon=True)
-        warming.start()
-        stack.callback(warming.join, 10)
-        address = _address(host, listening.getsockname()[1])
-        config = uvicorn.Config(application(desk, host), log_level="warning", timeout_graceful_shutdown=2, access_log=False)
-        _Server(config, address, open_browser).run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Says where the page is as soon as it answers."""
-
-    def __init__(self, config: uvicorn.Config, address: str, open_browser: bool) -> None:
-        super().__init__(config)
-        self._address, self._open_browser = address, open_browser
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        print(f"Mianpu: {self._address}  (Ctrl-C stops it)", flush=True)
-        if self._open_browser:
-            webbrowser.open(self._address)
-
-
-def _chat_model(given: str | None, progress: TerminalProgress) -> LlamaChat | None:
-    try:
-        return LlamaChat(chat_model_path(given, progress))
-    except MianpuError as error:
-        if given is not None:
-            raise
-        print(f"mianpu: no chat model, so answers are quotations only: {error}", file=sys.stderr)
-        return None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; port 0 takes a free one. Raises MianpuError when it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        reason = error.strerror if isinstance(error, OSError) else "ports end at 65535"
-        raise MianpuError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host") from None
-    listening.set_inheritable(True)
-    return listening
-
-
-def _address(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

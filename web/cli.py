@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     sub = add("ask", "an answer from the library, every sentence with its source", models=True)
     sub.add_argument("question")
     _chat_options(sub)
+    _states_option(sub)
     sub = add("concept", "a concept's page: definition, passages, neighbours, questions")
     sub.add_argument("name")
     sub = add("path", "how two concepts hang together, with the passages behind each step")
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--port", type=int, default=7860)
     sub.add_argument("--open", action="store_true", help="open it in the browser too")
     sub.add_argument("--starter-notes", action="store_true", help="fill an empty library with the notes that come with Mianpu")
+    _states_option(sub)
     _chat_options(sub)
     sub = add("eval", "measure retrieval (and answers, grading) on a labelled file", models=True)
     sub.add_argument("file", type=Path)
@@ -82,6 +84,18 @@ def parser() -> argparse.ArgumentParser:
 
 def _chat_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--chat-model", metavar="GGUF", help="a GGUF file to use instead of Mianpu's own")
+
+
+def _states_option(sub: argparse.ArgumentParser) -> None:
+    text = "disk space for what the chat model computed for passages, so that it need not read them again (1024; 0: none)"
+    sub.add_argument("--states-mb", type=_size, default=1024, metavar="MB", help=text)
+
+
+def _size(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
 
 
 def _positive(text: str) -> int:

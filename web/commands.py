@@ -191,6 +191,7 @@ def _search(args: argparse.Namespace) -> int:
 def _ask(args: argparse.Namespace) -> int:
     from assistant.answering import Assistant, answer, answer_to_json
     from assistant.llama import LlamaChat
+    from assistant.states import library_states
     from ingest.embedding import load_embedder
     from ingest.model_files import chat_model_path
     from web.terminal import print_answer
@@ -199,7 +200,7 @@ def _ask(args: argparse.Namespace) -> int:
     progress = TerminalProgress()
     with Library.open(args.library) as library:
         graph = load_graph(library)
-        chat = LlamaChat(chat_model_path(args.chat_model, progress))
+        chat = LlamaChat(chat_model_path(args.chat_model, progress), states=library_states(library.folder, args.states_mb))
         try:
             assistant = Assistant(library, load_embedder(args.embedding_model, progress), graph, chat)
             events = answer(args.question, (), assistant, threading.Event())
@@ -283,13 +284,13 @@ def _interview(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from web.app import serve
+    from web.server import serve
 
     if args.starter_notes:
         _fill_with_starter_notes(args)
     serve(
         args.library, host=args.host, port=args.port, chat_model=args.chat_model, embedding_model=args.embedding_model,
-        open_browser=args.open,
+        open_browser=args.open, states_mb=args.states_mb,
     )  # fmt: skip
     return 0
 

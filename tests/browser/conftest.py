@@ -24,6 +24,7 @@ from ingest.pipeline import ingest
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from web import app
+from web import server as serving
 from web.desk import Desk, starter_notes
 
 NOTES = ("01-attention.md", "05-kv-cache.md", "07-lora-peft.md")
@@ -70,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         patch.setattr(answering, "PASSAGE_TOKENS", 400)
         patch.setattr(answering, "MAX_TOKENS", 96)
         desk = Desk(Assistant(library, embedder, ConceptGraph.build(library, Glossary.load()), model))
-        with app.listen("127.0.0.1", 0) as listening, closing(desk):
+        with serving.listen("127.0.0.1", 0) as listening, closing(desk):
             config = uvicorn.Config(app.application(desk), log_level="warning", timeout_graceful_shutdown=1)
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
