@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from assistant import llama
 from assistant.cores import physical_cores
-from assistant.llama import LlamaChat, _joined
+from assistant.llama import LlamaChat, _identity, _joined
 from assistant.llm import Prompt, Turn
+from assistant.states import StateStore
 from ingest.errors import MianpuError
 from ingest.model_files import chat_model_path
 
@@ -253,6 +257,144 @@ def test_a_failing_generation_leaves_the_engine_usable(chat: LlamaChat, monkeypa
         list(chat.stream(CAPITAL, max_tokens=5, stop=threading.Event(), waiting=lambda n: None))
     monkeypatch.undo()
     assert "巴黎" in ask(chat, CAPITAL)
+
+
+# --- states of passages -------------------------------------------------------------------------------------------------
+
+FACTS = tuple(f"城市{name}的市长叫{mayor},那里的人口是{number}万,主要的产业是{trade},冬天常常下雪。\n\n" for name, mayor, number, trade in (
+    ("甲水", "陈木", 321, "造船"), ("乙山", "林石", 77, "纺织"), ("丙河", "赵火", 954, "制药")))  # fmt: skip
+
+
+@pytest.fixture
+def reusing(chat: LlamaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LlamaChat:
+    """The model with a store of its own, empty, and nothing in its cache."""
+    monkeypatch.setattr(chat, "states", StateStore(tmp_path / "states", 64 * 2**20))
+    chat._missing.clear()
+    chat.attention.forget()
+    return chat
+
+
+def prepared(chat: LlamaChat, *passages: str) -> None:
+    """Make the states of passages as idle time does."""
+    chat._wanted = iter([Prompt(SYSTEM, (passage,), (), "") for passage in passages])
+    while chat._fill(lambda: False):
+        pass
+
+
+def last_logits(chat: LlamaChat) -> npt.NDArray[np.float32]:
+    size = chat._api.llama_vocab_n_tokens(chat._vocab)
+    return np.array(chat._api.llama_get_logits_ith(chat.attention._context, -1)[:size], dtype=np.float32)
+
+
+@pytest.mark.model
+def test_the_state_of_the_first_passage_is_exact(reusing: LlamaChat) -> None:
+    read = reusing._as_read(Prompt(SYSTEM, FACTS[:1], (), "甲水的市长是谁?"))
+    _, start, end = read.passages[0]
+    # The same cuts between calls in both ways: llama.cpp rounds differently in batches of other sizes.
+    for stop in (start, end, len(read.tokens)):
+        assert reusing.attention.evaluate(read.tokens[:stop], lambda: False)
+    whole = last_logits(reusing)
+    reusing.attention.forget()
+    prepared(reusing, *FACTS[:1])
+    reusing.attention.forget()
+    before = reusing.attention.evaluated
+    assert reusing._take_in(read, lambda: False)
+    assert reusing.attention.evaluated - before == len(read.tokens) - end  # the prefix and the passage came from the disk
+    assert np.array_equal(last_logits(reusing), whole)
+
+
+@pytest.mark.model
+def test_joined_passages_are_known_to_the_model_and_not_read_again(reusing: LlamaChat) -> None:
+    prompt = Prompt(SYSTEM, FACTS, (), "丙河的市长叫什么?人口是多少万?")
+    prepared(reusing, *FACTS)
+    answer = ask(reusing, prompt)
+    timings = reusing.last_timings
+    assert "赵火" in answer and "954" in answer
+    assert timings is not None
+    read = reusing._as_read(prompt)
+    asked = len(read.tokens) - read.passages[-1][2]
+    assert timings.prompt_tokens - timings.reused_tokens == asked + 2 * llama._JOINING
+    # Moving the keys is exact as far as it goes: the joined passages tell the same as passages that were read whole.
+    joined = last_logits_after(reusing, prompt)
+    reusing.states = None
+    reusing.attention.forget()
+    whole = last_logits_after(reusing, prompt)
+    assert float(np.corrcoef(joined, whole)[0, 1]) > 0.98
+
+
+def last_logits_after(chat: LlamaChat, prompt: Prompt) -> npt.NDArray[np.float32]:
+    chat.attention.forget()
+    assert chat._take_in(chat._as_read(prompt), lambda: False)
+    return last_logits(chat)
+
+
+@pytest.mark.model
+def test_an_answer_leaves_the_states_it_would_have_needed(reusing: LlamaChat) -> None:
+    prompt = Prompt(SYSTEM, FACTS[:2], (), "乙山的市长叫什么?")
+    ask(reusing, prompt, 4)
+    store = reusing.states
+    assert store is not None and store.figures().states == 2  # the prefix, and the first passage, which was read in its place
+    assert reusing._fill(lambda: False)
+    assert store.figures().states == 3
+    assert not reusing._fill(lambda: False)
+    reusing.attention.forget()
+    assert "林石" in ask(reusing, prompt)
+    timings = reusing.last_timings
+    assert timings is not None and timings.prompt_tokens - timings.reused_tokens < timings.prompt_tokens / 2
+
+
+@pytest.mark.model
+def test_interrupted_preparing_is_done_again(reusing: LlamaChat) -> None:
+    reusing._wanted = iter([Prompt(SYSTEM, FACTS[:1], (), "")])
+    store = reusing.states
+    assert store is not None
+    halts = iter([False, True, True])
+    assert reusing._fill(lambda: next(halts))
+    assert not any("prefix" not in key for key in store._sizes)
+    assert reusing._fill(lambda: False)
+    assert store.figures().states == 2
+
+
+@pytest.mark.model
+def test_a_state_that_cannot_be_read_back_costs_time_only(reusing: LlamaChat) -> None:
+    prompt = Prompt(SYSTEM, FACTS[:2], (), "乙山的市长叫什么?")
+    prepared(reusing, *FACTS[:2])
+    store = reusing.states
+    assert store is not None
+    for key in list(store._sizes):
+        store.put(key, (store.get(key) or b"")[:-100])
+    reusing.attention.forget()
+    assert "林石" in ask(reusing, prompt)
+    timings = reusing.last_timings
+    assert timings is not None and timings.reused_tokens == 0
+
+
+@pytest.mark.model
+def test_a_model_that_cannot_move_keys_reads_all_but_the_first(reusing: LlamaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(reusing, *FACTS[:2])
+    reusing.attention.forget()
+    monkeypatch.setattr(reusing.attention, "can_move", False)
+    prompt = Prompt(SYSTEM, FACTS[:2], (), "乙山的市长叫什么?")
+    assert "林石" in ask(reusing, prompt)
+    timings, read = reusing.last_timings, reusing._as_read(prompt)
+    assert timings is not None and timings.reused_tokens == read.passages[0][2]
+
+
+@pytest.mark.model
+def test_another_model_file_has_other_states(reusing: LlamaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = reusing._key("a", (1, 2), (3,))
+    assert key != reusing._key("a", (1,), (2, 3))
+    assert key != reusing._key("a", (1, 2), (4,))
+    monkeypatch.setattr(reusing, "_identity", b"another")
+    assert key != reusing._key("a", (1, 2), (3,))
+
+
+def test_model_files_of_one_size_are_told_apart(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(bytes(3_000_000))
+    other.write_bytes(bytes(2_999_999) + b"x")
+    assert _identity(one) != _identity(other)
+    assert _identity(one) == _identity(one)
 
 
 @pytest.mark.parametrize(

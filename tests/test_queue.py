@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from assistant import queue as queue_module
 from assistant.queue import FairQueue
 from ingest.errors import MianpuError
 
@@ -46,9 +47,10 @@ class Asker:
         except BaseException as error:
             self.error = error
 
-    def join(self) -> None:
+    def join(self) -> "Asker":
         self._thread.join(5)
         assert not self._thread.is_alive()
+        return self
 
 
 def wait_until(true: Callable[[], object]) -> None:
@@ -182,3 +184,74 @@ def test_a_closed_queue_ends_everyone_and_refuses_the_next() -> None:
     assert second.pieces == []
     with pytest.raises(MianpuError, match="closed"):
         next(bench.queue.stream(says("x"), threading.Event(), lambda n: None))
+
+
+# --- idle time --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "IDLE_AFTER", 0.02)
+
+
+@pytest.mark.usefixtures("quick")
+def test_idle_work_goes_on_while_nobody_asks_and_ends_when_there_is_none(bench: Bench) -> None:
+    left = 3
+    calls: list[int] = []
+
+    def work(halted: Callable[[], bool]) -> bool:
+        assert not halted()
+        calls.append(bench.begun)
+        return len(calls) < left
+
+    bench.queue.when_idle(work)
+    wait_until(lambda: len(calls) == left)
+    time.sleep(0.1)
+    assert len(calls) == left
+    assert "".join(bench.ask(says("a")).join().pieces) == "a"
+    wait_until(lambda: len(calls) == left + 1)  # after a question there may be something new
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_question_interrupts_idle_work(bench: Bench) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(halted: Callable[[], bool]) -> bool:
+        begun.set()
+        assert bench.interrupted.wait(5)
+        assert halted()
+        ended.set()
+        return True
+
+    bench.queue.when_idle(work)
+    assert begun.wait(5)
+    asker = bench.ask(says("a")).join()
+    assert ended.is_set() and asker.pieces == ["a"] and asker.told == [0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_idle_work_that_fails_stops_nobody(bench: Bench) -> None:
+    failed = threading.Event()
+
+    def work(halted: Callable[[], bool]) -> bool:
+        failed.set()
+        raise RuntimeError("out of memory")
+
+    bench.queue.when_idle(work)
+    assert failed.wait(5)
+    assert bench.ask(says("a")).join().pieces == ["a"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_closing_interrupts_idle_work() -> None:
+    bench = Bench()
+    begun = threading.Event()
+
+    def work(halted: Callable[[], bool]) -> bool:
+        begun.set()
+        return bench.interrupted.wait(5)
+
+    bench.queue.when_idle(work)
+    assert begun.wait(5)
+    bench.queue.close()
+    assert bench.interrupted.is_set()
