@@ -2,10 +2,9 @@
 
 import os
 import platform
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -26,13 +25,15 @@ SEARCHES = 60
 ANSWERS = 5
 
 
-def measure(documents: Path, embedding_model: str | None, chat_model: str | None, progress: Progress) -> dict[str, object]:
-    """Load the models, ingest the documents into a new library, ingest them again unchanged, search, and answer."""
+def measure(
+    folder: Path, documents: Path, embedding_model: str | None, chat_model: str | None, progress: Progress
+) -> dict[str, object]:
+    """Load the models, ingest the documents into a new library in ``folder``, ingest them again unchanged, search, and answer."""
     began = time.perf_counter()
     embedder = load_embedder(embedding_model, progress)
     embedder.encode_questions(["warm"])
     loaded = time.perf_counter() - began
-    with tempfile.TemporaryDirectory() as folder, Library.open(Path(folder), create=True) as library:
+    with Library.open(folder, create=True) as library:
         report: dict[str, object] = {
             "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count() or 1},
             "ingest": _ingest(library, documents, embedder, progress),
@@ -47,8 +48,7 @@ def measure(documents: Path, embedding_model: str | None, chat_model: str | None
         chat = LlamaChat(chat_model_path(chat_model, progress))
         report["load"] = {"embedding_s": _round(loaded), "chat_s": _round(time.perf_counter() - chat_began)}
         try:
-            step = max(1, len(questions) // ANSWERS)
-            report["answer"] = _answers(questions[::step][:ANSWERS], Assistant(library, embedder, graph, chat), chat, progress)
+            report["answer"] = _answers(spread(questions, ANSWERS), Assistant(library, embedder, graph, chat), chat, progress)
         finally:
             chat.close()
         report["memory"] = {"peak_mb": round(psutil.Process().memory_info().rss / 2**20)}
@@ -110,6 +110,11 @@ def _answers(questions: list[str], assistant: Assistant, chat: LlamaChat, progre
         "prompt_tokens_per_s": _round(median(prompts)),
         "tokens_per_s": _round(median(speeds)),
     }
+
+
+def spread(questions: Sequence[str], count: int) -> list[str]:
+    """So many of the questions, evenly spread over all of them."""
+    return list(questions[:: max(1, len(questions) // count)][:count])
 
 
 def _seconds(work: Callable[[], object]) -> float:

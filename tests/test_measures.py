@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from assistant import benchmark
+from web import measures
 from web.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -62,10 +64,17 @@ def test_recall_on_the_shared_questions(capsys: pytest.CaptureFixture[str]) -> N
     assert retrieval["fused"]["recall@5"] > max(retrieval["bm25"]["recall@5"], retrieval["dense"]["recall@5"])
 
 
-def test_bench_measures_every_stage(small: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_measures_every_stage(
+    small: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "STARTS", 1)
+    monkeypatch.setattr(benchmark, "ANSWERS", 2)
     assert main(["bench", "--documents", str(small[0]), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ingest"]["documents"] == 2 and report["ingest"]["embedded_per_s"] > 0
     assert report["again"]["seconds"] < 2
     assert report["search"]["n"] > 5
     assert report["answer"]["tokens_per_s"] > 0
+    for start in (report["start"]["first"], report["start"]["second"]):
+        assert start["n"] == 1
+        assert 0 < start["page_s"] < start["quote_s"] <= start["first_token_s"] <= start["answered_s"]

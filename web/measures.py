@@ -19,6 +19,8 @@ from ingest.progress import TerminalProgress
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 
+STARTS = 5  # questions that a server is started for, twice each
+
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure retrieval on a labelled file; with ``--answers`` answers, with ``--grading`` marking."""
@@ -80,15 +82,25 @@ def _library_of(args: argparse.Namespace, questions: list[LabelledQuestion], emb
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Measure speed; see assistant/benchmark.py for what each figure means."""
-    from assistant.benchmark import measure
+    """Measure speed; assistant/benchmark.py and web/startup.py say what each figure means."""
+    from assistant.benchmark import measure, spread
     from web.commands import starter_notes
+    from web.startup import measure_start
 
     progress = TerminalProgress()
     documents = args.documents or starter_notes()
     if not documents.exists():
         raise UsageError(f"{documents} does not exist: name a folder of documents")
-    return _print(args, measure(documents, args.embedding_model, args.chat_model, progress))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        report = measure(folder, documents, args.embedding_model, args.chat_model, progress)
+        with Library.open(folder) as library:
+            questions = spread([pair.question for pair in library.all_pairs() if pair.answer], STARTS)
+        if questions:
+            given = {"--embedding-model": args.embedding_model, "--chat-model": args.chat_model}
+            options = [word for name, value in given.items() if value for word in (name, value)]
+            report["start"] = measure_start(folder, questions, options, progress)
+    return _print(args, report)
 
 
 def _print(args: argparse.Namespace, value: Mapping[str, object]) -> int:

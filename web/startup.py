@@ -87,6 +87,8 @@ def _ended(process: "subprocess.Popen[str]") -> "Iterator[subprocess.Popen[str]]
     try:
         yield process
     finally:
+        if process.stdout is not None:
+            process.stdout.close()
         process.terminate()
         try:
             process.wait(timeout=30)
