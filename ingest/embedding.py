@@ -36,6 +36,7 @@ import numpy as np
 from ingest.errors import MianpuError, UsageError
 from ingest.model_files import EMBEDDING_MODEL, embedding_model_folder, manifest_fingerprint
 from ingest.progress import Progress, no_progress
+from ingest.variants import simplified
 from ingest.vectors import Vectors
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -106,6 +107,7 @@ class SentenceEmbedder:
         result = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return result
+        texts = [simplified(text) for text in texts]
         with self._tokenizer_lock:
             tokens = [len(ids) for ids in self._model.tokenizer(list(texts), verbose=False)["input_ids"]]
         groups = batches(tokens, self._batch_size, min(_BATCH_TOKENS, -(-sum(tokens) // self._threads)))

@@ -11,6 +11,8 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
+from ingest.variants import simplified
+
 _RUN = re.compile(r"[a-z0-9]+(?:[.+#][a-z0-9]+)*\+*|[\u3400-\u4dbf\u4e00-\u9fff]+")
 
 
@@ -28,9 +30,10 @@ def _jieba() -> Any:
 def words(text: str) -> list[str]:
     """The index words of a text, in order, repeated as often as they occur.
 
-    Latin words are lower-cased and NFKC-folded; «gpt-3» gives ``gpt`` and ``3``, «3.5» stays whole but gives its parts too.
+    Latin words are lower-cased and NFKC-folded, Traditional characters become Simplified ones; «gpt-3» gives ``gpt`` and ``3``,
+    «3.5» stays whole but gives its parts too.
     """
-    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = simplified(unicodedata.normalize("NFKC", text).lower())
     found: list[str] = []
     for match in _RUN.finditer(folded):
         run = match.group()

@@ -1,7 +1,7 @@
 """Text -> mentions of the concepts in the glossary.
 
-Matching folds both sides the same way (NFKC, lower case), treats spaces, hyphens and underscores alike, asks for word
-boundaries around Latin letters only, takes the longest alias first, and gives spans in the offsets of the original text.
+Matching folds both sides the same way (NFKC, lower case, Simplified characters), treats spaces, hyphens and underscores alike, asks
+for word boundaries around Latin letters only, takes the longest alias first, and gives spans in the offsets of the original text.
 
 >>> glossary = Glossary.parse('''
 ... [[concept]]
@@ -31,9 +31,10 @@ from ingest.document import content_hash, fold
 from ingest.errors import MianpuError, UsageError
 from ingest.library import Library
 from ingest.progress import Progress, no_progress
+from ingest.variants import simplified
 
 GLOSSARY_FILE = Path(__file__).with_name("glossary.toml")
-MATCHER = "1"  # part of the fingerprint: raise it when matching changes, so that libraries are read again
+MATCHER = "2"  # part of the fingerprint: raise it when matching changes, so that libraries are read again
 _FIELDS = ("name", "en", "kind", "area", "definition", "definition_en")
 
 _SEPARATORS = " \t_\u00a0\u2010-\u2015-"
@@ -192,7 +193,7 @@ class _FoldTable(dict[int, str]):
         folded = unicodedata.normalize("NFKC", character).lower()
         if len(folded) != 1 and not any(c.isalnum() for c in folded):
             folded = character
-        self[code] = folded
+        self[code] = folded = simplified(folded)
         return folded
 
 
