@@ -64,8 +64,11 @@ class Attention:
             self._cut(best)
         return len(self.cells)
 
-    def evaluate(self, tokens: Sequence[int], halted: Callable[[], bool]) -> bool:
-        """Evaluate what of ``tokens`` sequence 0 does not begin with yet; False when it was stopped before the end."""
+    def evaluate(self, tokens: Sequence[int], halted: Callable[[], bool], outputs: int = 1) -> bool:
+        """Evaluate what of ``tokens`` sequence 0 does not begin with yet; False when it was stopped before the end.
+
+        Of the last ``outputs`` tokens, at most a batch, there are logits then.
+        """
         if common(self.cells, tokens) < min(len(self.cells), len(tokens)):
             self.reuse(tokens)
         while len(self.cells) < len(tokens):
@@ -73,7 +76,7 @@ class Attention:
                 return False
             at = len(self.cells)
             part = tokens[at : at + BATCH]
-            status = self._decode(part, at, 0)
+            status = self._decode(part, at, 0, outputs)
             if status == 0:
                 self.evaluated += len(part)
                 self.cells += part
@@ -190,7 +193,7 @@ class Attention:
 
     # --- llama.cpp ----------------------------------------------------------------------------------------------
 
-    def _decode(self, tokens: Sequence[int], position: int, sequence: int) -> int:
+    def _decode(self, tokens: Sequence[int], position: int, sequence: int, outputs: int = 1) -> int:
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, token in enumerate(tokens):
@@ -198,7 +201,7 @@ class Attention:
             batch.pos[i] = position + i
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
-            batch.logits[i] = i + 1 == len(tokens)
+            batch.logits[i] = i + outputs >= len(tokens)
         return int(self.api.llama_decode(self._context, batch))
 
     def _cut(self, length: int) -> None:

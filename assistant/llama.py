@@ -22,6 +22,7 @@ from typing import Any
 
 from assistant.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
 from assistant.cores import physical_cores
+from assistant.drafting import PromptLookup
 from assistant.llama_log import last_error, silence
 from assistant.llm import LoopGuard, Prompt, Timings, Turn
 from assistant.queue import FairQueue
@@ -223,28 +224,24 @@ class LlamaChat:
     def _generate(self, prompt: Prompt, max_tokens: int, halted: Callable[[], bool]) -> Iterator[str]:
         began = time.perf_counter()
         read = self._as_read(prompt)
-        tokens = list(read.tokens)
         generated, first_s = 0, 0.0
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         guard = LoopGuard()
         before = self.attention.evaluated
         evaluated = 0
         try:
-            more = self._take_in(read, halted)
-            evaluated = self.attention.evaluated - before
-            while more and generated < max_tokens and not halted():
-                token = self._api.llama_sampler_sample(self._sampler, self._context, -1)
-                if self._api.llama_vocab_is_eog(self._vocab, token):
-                    break
-                generated += 1
-                first_s = first_s or time.perf_counter() - began
-                piece = decoder.decode(self._piece(token))
-                if piece:
-                    yield piece
-                    if guard.add(piece):
+            if self._take_in(read, halted):
+                evaluated = self.attention.evaluated - before
+                for token in self._continued(read.tokens, max_tokens, halted):
+                    if self._api.llama_vocab_is_eog(self._vocab, token):
                         break
-                tokens.append(token)
-                more = generated < max_tokens and self.attention.evaluate(tokens, halted)
+                    generated += 1
+                    first_s = first_s or time.perf_counter() - began
+                    piece = decoder.decode(self._piece(token))
+                    if piece:
+                        yield piece
+                        if guard.add(piece):
+                            break
             rest = decoder.decode(b"", final=True)
             if rest.strip("\ufffd"):
                 yield rest
@@ -252,6 +249,27 @@ class LlamaChat:
             seconds = time.perf_counter() - began
             self.last_timings = Timings(len(read.tokens), max(0, len(read.tokens) - evaluated), generated, first_s, seconds)
             self._save_first(read)
+
+    def _continued(self, prompt: Sequence[int], most: int, halted: Callable[[], bool]) -> Iterator[int]:
+        """The tokens that follow a prompt just taken in, greedily, at most so many; they end when it is stopped."""
+        attention, lookup = self.attention, PromptLookup(prompt)
+        tokens = list(prompt)
+        left, draft = most, list[int]()
+        while True:
+            for i in range(len(draft) + 1):
+                token = self._api.llama_sampler_sample(self._sampler, self._context, i - len(draft) - 1)
+                tokens.append(token)
+                lookup.add(token)
+                left -= 1
+                yield token
+                if left == 0 or i == len(draft) or token != draft[i]:
+                    break
+            lookup.checked(draft, i)
+            if left == 0:
+                return
+            draft = lookup.draft(left - 1)
+            if halted() or not attention.evaluate([*tokens, *draft], halted, outputs=len(draft) + 1):
+                return
 
     def _take_in(self, read: _Read, halted: Callable[[], bool]) -> bool:
         """Bring a prompt into sequence 0, from states where there are any; False when it was stopped."""

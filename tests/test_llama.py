@@ -12,6 +12,7 @@ import pytest
 
 from assistant import llama
 from assistant.cores import physical_cores
+from assistant.drafting import PromptLookup
 from assistant.llama import LlamaChat, _identity, _joined
 from assistant.llm import Prompt, Turn
 from assistant.states import StateStore
@@ -257,6 +258,40 @@ def test_a_failing_generation_leaves_the_engine_usable(chat: LlamaChat, monkeypa
         list(chat.stream(CAPITAL, max_tokens=5, stop=threading.Event(), waiting=lambda n: None))
     monkeypatch.undo()
     assert "巴黎" in ask(chat, CAPITAL)
+
+
+@pytest.mark.model
+def test_drafts_change_the_speed_and_not_the_answer(chat: LlamaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = Prompt(
+        "照抄资料里的那一行,一个字也不要改。",
+        ("登记号 7731-4402-9186,存放于丙区第九排第四格,由魏明与苏禾共同保管。\n\n",),
+        (),
+        "请照抄。",
+    )
+    chat.attention.forget()
+    calls = 0
+    decode = chat._api.llama_decode
+
+    def counted(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(chat.attention, "api", Proxy(chat._api, "llama_decode", counted))
+    drafted = ask(chat, prompt, 60)
+    timings = chat.last_timings
+    assert "7731-4402-9186" in drafted and timings is not None
+    assert calls < timings.generated_tokens / 2
+    monkeypatch.setattr(PromptLookup, "draft", lambda self, most: [])
+    chat.attention.forget()
+    assert ask(chat, prompt, 60) == drafted
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_no_more_tokens_than_asked_for(chat: LlamaChat, most: int) -> None:
+    ask(chat, Prompt(SYSTEM, ("甲乙丙丁戊己庚辛壬癸甲乙丙丁戊己庚辛壬癸\n",), (), "照抄。"), most)
+    assert chat.last_timings is not None and chat.last_timings.generated_tokens <= most
 
 
 # --- states of passages -------------------------------------------------------------------------------------------------
