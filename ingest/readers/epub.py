@@ -29,7 +29,9 @@ MAX_TEXT = 64 * 1024 * 1024
 _CONTAINER = "META-INF/container.xml"
 _FONT_SCRAMBLING = frozenset(("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"))
 _PAGES = frozenset(("application/xhtml+xml", "text/html", "text/x-oeb1-document", "application/xml"))
-_SELF_CLOSED = re.compile(r"<(script|style|title|textarea|iframe|noscript|a|div|span|p|b|i|em|strong)\b((?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)/>")
+_SELF_CLOSED = re.compile(
+    r"<(script|style|title|textarea|iframe|noscript|a|div|span|p|b|i|em|strong)\b((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*'){0,200}?)/>"
+)
 _DAMAGED = "the book (EPUB) is damaged: convert it again, or save its text as a .txt or .md file"
 
 
@@ -97,7 +99,9 @@ def _read(book: _Book) -> RawText:
     package_path = next((path for path in roots if path in book.infos), "")
     package = book.xml(package_path) if package_path else None
     if package is None:
-        raise MianpuError(_DAMAGED if _CONTAINER in book.infos else "this archive is no book (EPUB): unpack it and ingest the folder")
+        raise MianpuError(
+            _DAMAGED if _CONTAINER in book.infos else "this archive is no book (EPUB): unpack it and ingest the folder"
+        )
     chapters = list(_spine(package, posixpath.dirname(package_path)))
     _refuse_locked(book, {chapter.path for chapter in chapters})
     parts: list[str] = []
@@ -164,5 +168,9 @@ def _metadata(package: etree._Element) -> tuple[tuple[str, str], ...]:
     for name, values in found.items():
         values += (text for e in _named(package, name) if (text := " ".join(tidy("".join(e.itertext())).split())))
     year = re.match(r"\d{4}(?:-\d\d(?:-\d\d)?)?", found["date"][0]) if found["date"] else None
-    pairs = (("title", found["title"][0] if found["title"] else ""), ("author", ", ".join(found["creator"][:10])), ("date", year[0] if year else ""))
+    pairs = (
+        ("title", found["title"][0] if found["title"] else ""),
+        ("author", ", ".join(found["creator"][:10])),
+        ("date", year[0] if year else ""),
+    )
     return tuple((key, value) for key, value in pairs if value)

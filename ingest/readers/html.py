@@ -11,7 +11,7 @@ from ingest.document import RawText
 from ingest.errors import MianpuError
 from ingest.readers.html_content import select_content
 from ingest.readers.html_markdown import to_markdown
-from ingest.readers.html_metadata import metadata_of, page_name
+from ingest.readers.html_metadata import metadata_of, page_name, survey
 from ingest.readers.html_tree import Tree, parse_html
 from ingest.readers.text import decode
 
@@ -33,17 +33,20 @@ def read_html(data: bytes) -> RawText:
 def read_page(tree: Tree, encoding: str, address: str = "") -> RawText:
     """The content of a parsed page. ``address`` is where the file that holds it says that it came from."""
     body_text = tree.root.length
-    selection = select_content(tree.root, page_name(tree))
+    facts = survey(tree)
+    selection = select_content(tree.root, page_name(facts))
     written = to_markdown(tree.root, selection.reasons, selection.hidden)
     if not written.content:  # everything was taken for furniture: then nothing is
         written = to_markdown(tree.root, {}, selection.hidden)
     text = written.text
     scripts = any(element.tag == "script" for element in tree.root.elements())
     if scripts and body_text < _LEAST and len(text.strip()) < _LEAST:
-        raise MianpuError("the page holds no text, a script draws it: open it in a browser, wait until it is shown, and save it again")
+        raise MianpuError(
+            "the page holds no text, a script draws it: open it in a browser, wait until it is shown, and save it again"
+        )
     if not text.strip():
         raise MianpuError("the page holds no text: there is nothing to ingest")
-    return RawText(text, encoding, "html", metadata_of(tree, selection.title, address), tuple(written.furniture))
+    return RawText(text, encoding, "html", metadata_of(facts, selection.title, address), tuple(written.furniture))
 
 
 def whole_page(tree: Tree) -> str:
@@ -78,5 +81,3 @@ def decode_html(data: bytes, declared: str = "") -> tuple[str, str]:
         if text.count("\ufffd") * 200 <= sum(1 for byte in data if byte >= 0x80):
             return decode(text.encode("utf-8", "replace"))[0], _NAMES.get(codec, codec)
     return decode(data)
-
-

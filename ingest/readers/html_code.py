@@ -8,7 +8,10 @@ _GUTTER = re.compile(
     r"gutter|lineno|linenos|linenodiv|line-?numbers?(?:-rows|-wrapper)?|hljs-ln-numbers|hljs-ln-n|blob-num|pre-numbering|code-snippet__line-index|rouge-gutter|ln-num"
     r"|react-line-numbers?|CodeMirror-linenumber|linenumber|code-line-number|lnt|ln|line-num|codeblock-line-num|CodeMirror-gutter.*",
 )
-_BUTTON = re.compile(r"copy|clipboard|hljs-button|btn|button|toolbar|extension-header|code-?(?:block)?-?(?:head|header|tools|bar|toolbar|lang|language)|signin|fold", re.I)
+_BUTTON = re.compile(
+    r"copy|clipboard|hljs-button|btn|button|toolbar|extension-header|code-?(?:block)?-?(?:head|header|tools|bar|toolbar|lang|language)|signin|fold",
+    re.I,
+)
 _BUTTON_TEXT = re.compile(
     r"(?:[\w+#.-]{0,20}\s*)?(?:(?:体验)?AI代码助手|代码解读|一?键?复制(?:代码)?|复制(?:成功|失败)?|已复制!?|拷贝(?:代码)?|点击复制|登录(?:后)?复制|展开|收起|折叠|运行|(?:Click to )?copy(?: code| to clipboard)?"
     r"|copied!?|View raw|自动换行|\s)*",
@@ -16,14 +19,57 @@ _BUTTON_TEXT = re.compile(
 )
 _LANGUAGE = re.compile(r"(?:language|lang|brush|highlight-source|highlight-text|highlight|src)[-:]\s*([A-Za-z][\w+#.-]*)")
 _NO_LANGUAGE = frozenset(
-    "plain plaintext text txt none nohighlight default highlight code prettyprint hljs prism source output console-output auto undefined null true"
-    " copyable has-numbering number line numbers block wrapper notranslate lang language sourcecode src".split()
+    [
+        "plain",
+        "plaintext",
+        "text",
+        "txt",
+        "none",
+        "nohighlight",
+        "default",
+        "highlight",
+        "code",
+        "prettyprint",
+        "hljs",
+        "prism",
+        "source",
+        "output",
+        "console-output",
+        "auto",
+        "undefined",
+        "null",
+        "true",
+        "copyable",
+        "has-numbering",
+        "number",
+        "line",
+        "numbers",
+        "block",
+        "wrapper",
+        "notranslate",
+        "lang",
+        "language",
+        "sourcecode",
+        "src",
+    ]
 )
 _LISTED = re.compile(
     r"python|python3|py|pycon|ipython3?|java|javascript|js|typescript|ts|cpp|c\+\+|c|csharp|cs|go|golang|rust|bash|shell|sh|console|sql|json|yaml|yml|toml|xml|html|css|scala|kotlin|swift"
     r"|php|ruby|r|lua|matlab|julia|perl|cuda|dockerfile|makefile|cmake|latex|tex|markdown|md|diff|ini|http|nginx|objectivec|mermaid|proto|protobuf|asm|haskell|verilog|vue|jsx|tsx"
 )
-_ALIASES = {"py": "python", "python3": "python", "ipython": "python", "ipython3": "python", "pycon": "python", "js": "javascript", "ts": "typescript", "c++": "cpp", "golang": "go", "yml": "yaml", "md": "markdown"}
+_ALIASES = {
+    "py": "python",
+    "python3": "python",
+    "ipython": "python",
+    "ipython3": "python",
+    "pycon": "python",
+    "js": "javascript",
+    "ts": "typescript",
+    "c++": "cpp",
+    "golang": "go",
+    "yml": "yaml",
+    "md": "markdown",
+}
 _LINES = frozenset(("div", "p", "li", "tr", "section", "figure"))
 
 
@@ -59,15 +105,20 @@ def code_of(pre: Element) -> str:
                 parts.append(item)
         elif item.tag == "br":
             parts.append("\n")
-        elif item.tag in ("script", "style", "svg", "button", "template") or is_gutter(item) or is_copy_button(item):
-            continue
-        elif _BUTTON.search(item.get("class")) and item.tag == "div" and codes:
+        elif (
+            item.tag in ("script", "style", "svg", "button", "template")
+            or is_gutter(item)
+            or is_copy_button(item)
+            or (_BUTTON.search(item.get("class")) and item.tag == "div" and codes)
+        ):
             continue
         elif item.tag in _LINES or (item.tag == "code" and len(codes) > 1) or "display:block" in item.get("style").replace(" ", ""):
             empty = item.length == 0 and not any(isinstance(child, str) for child in item.children)
             stack += [None, *reversed(item.children)]
             if empty and item.tag != "tr":
-                stack[-1 - len(item.children)] = None if any(isinstance(c, Element) and c.tag == "br" for c in item.children) else "\n"
+                stack[-1 - len(item.children)] = (
+                    None if any(isinstance(c, Element) and c.tag == "br" for c in item.children) else "\n"
+                )
             stack.append(None)
         else:
             stack.extend(reversed(item.children))
@@ -100,13 +151,22 @@ def language_of(element: Element) -> str:
         around.append(above)
         above = above.parent
     for candidate in (*(c for c in inner if c.tag == "code"), element, *around):
-        for name in (candidate.get("data-lang"), candidate.get("data-language"), candidate.get("lang") if candidate.tag in ("code", "pre") else ""):
+        for name in (
+            candidate.get("data-lang"),
+            candidate.get("data-language"),
+            candidate.get("lang") if candidate.tag in ("code", "pre") else "",
+        ):
             if name and (language := _language(name)):
                 return language
         for match in _LANGUAGE.finditer(candidate.get("class")):
             if language := _language(match[1]):
                 return language
-        if candidate is element or candidate.tag in ("code", "figure") or "highlight" in candidate.classes or "sourceCode" in candidate.classes:
+        if (
+            candidate is element
+            or candidate.tag in ("code", "figure")
+            or "highlight" in candidate.classes
+            or "sourceCode" in candidate.classes
+        ):
             for name in candidate.classes:
                 if _LISTED.fullmatch(name.lower()):
                     return _language(name)

@@ -6,7 +6,7 @@ What stands outside is furniture only while it does not look like text that some
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -18,12 +18,21 @@ from ingest.readers.html_tree import BLOCKS, DROPPED, HEADINGS, Element
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PART = re.compile(r"\[([\w-]+)=([^\]]+)\]|([#.]?)([\w-]+)")
 _KEPT_WHEN_HIDDEN = re.compile(r"collaps|accordion|toggle|tab|panel|answer|faq|spoiler|fold", re.I)
-_TAGS = {"nav": "navigation", "footer": "page_furniture", "form": "page_furniture", "dialog": "page_furniture", "menu": "navigation", "fieldset": "page_furniture"}
+_TAGS = {
+    "nav": "navigation",
+    "footer": "page_furniture",
+    "form": "page_furniture",
+    "dialog": "page_furniture",
+    "menu": "navigation",
+    "fieldset": "page_furniture",
+}
 _ROLES = {
     "navigation": "navigation", "contentinfo": "page_furniture", "search": "page_furniture", "dialog": "page_furniture", "alertdialog": "page_furniture",
     "banner": "page_furniture", "complementary": "page_furniture", "menu": "navigation", "menubar": "navigation", "toolbar": "counters", "doc-toc": "contents",
 }  # fmt: skip
-_FLAGGED = (BLOCKS - HEADINGS - {"html", "body", "pre", "tr", "td", "th", "thead", "tbody", "tfoot", "summary", "caption", "figcaption"}) | {"button"}
+_FLAGGED = (
+    BLOCKS - HEADINGS - {"html", "body", "pre", "tr", "td", "th", "thead", "tbody", "tfoot", "summary", "caption", "figcaption"}
+) | {"button"}
 
 _KNOWN_ENOUGH = 80
 """Characters in known containers from which on a page is believed to keep its content there."""
@@ -46,9 +55,9 @@ class Selector:
     def matches(self, element: Element) -> bool:
         """Whether an element is selected."""
         attrs = element.attrs
-        if self.tag and element.tag != self.tag or self.id and attrs.get("id") != self.id:
+        if (self.tag and element.tag != self.tag) or (self.id and attrs.get("id") != self.id):
             return False
-        if self.attribute[0] and attrs.get(self.attribute[0]) != self.attribute[1] or not self.classes.issubset(element.classes):
+        if (self.attribute[0] and attrs.get(self.attribute[0]) != self.attribute[1]) or not self.classes.issubset(element.classes):
             return False
         above = element.parent if self.within else None
         while above is not None and self.within is not None and not self.within.matches(above):
@@ -63,8 +72,8 @@ class PageRules:
     content: "SelectorSet"
     general: "SelectorSet"
     title: "SelectorSet"
-    author: Sequence[Selector]
-    date: Sequence[Selector]
+    author: "SelectorSet"
+    date: "SelectorSet"
     words: Mapping[str, str]
 
 
@@ -72,17 +81,35 @@ class SelectorSet:
     """Selectors, found by the id, class or tag of an element."""
 
     def __init__(self, selectors: Iterable[Selector]) -> None:
-        self._by_key: dict[str, list[Selector]] = {}
-        for selector in selectors:
+        self._by_key: dict[str, list[tuple[int, Selector]]] = {}
+        for rank, selector in enumerate(selectors):
             name, value = selector.attribute
-            key = f"#{selector.id}" if selector.id else f".{min(selector.classes)}" if selector.classes else f"[{name}={value}" if name else selector.tag
-            self._by_key.setdefault(key, []).append(selector)
+            key = (
+                f"#{selector.id}"
+                if selector.id
+                else f".{min(selector.classes)}"
+                if selector.classes
+                else f"[{name}={value}"
+                if name
+                else selector.tag
+            )
+            self._by_key.setdefault(key, []).append((rank, selector))
+
+    def rank(self, element: Element) -> int:
+        """The place in the table of the first selector that selects the element, -1 when none does."""
+        attrs = element.attrs
+        keys = [element.tag]
+        if "id" in attrs:
+            keys.append(f"#{attrs['id']}")
+        if "class" in attrs:
+            keys += [f".{name}" for name in element.classes]
+        keys += [f"[{name}={attrs[name]}" for name in ("role", "itemprop", "rel") if name in attrs]
+        ranks = [rank for key in keys for rank, selector in self._by_key.get(key, ()) if selector.matches(element)]
+        return min(ranks, default=-1)
 
     def matches(self, element: Element) -> bool:
         """Whether one of the selectors selects the element."""
-        keys = [element.tag, f"#{element.get('id')}", *(f".{name}" for name in element.classes)]
-        keys += [f"[{name}={element.get(name)}" for name in ("role", "itemprop", "rel") if name in element.attrs]
-        return any(selector.matches(element) for key in keys for selector in self._by_key.get(key, ()))
+        return self.rank(element) >= 0
 
 
 def _selector(text: str) -> Selector:
@@ -102,9 +129,10 @@ def page_rules() -> PageRules:
     """The table, read once."""
     table: dict[str, Any] = tomllib.loads(resources.files("ingest").joinpath("web_pages.toml").read_text("utf-8"))
     words = {word: reason for reason, names in table["furniture"].items() for word in names}
-    chosen = {key: [_selector(text) for text in table[key]] for key in ("content", "general", "title", "author", "date")}
-    sets = (SelectorSet(chosen[key]) for key in ("content", "general", "title"))
-    return PageRules(*sets, chosen["author"], chosen["date"], words)
+    content, general, title, author, date = (
+        SelectorSet(_selector(text) for text in table[key]) for key in ("content", "general", "title", "author", "date")
+    )
+    return PageRules(content, general, title, author, date, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +207,9 @@ class _Page:
         if not element.is_hidden or self.rules.content.matches(element):
             return False
         # A closed answer of a FAQ, the other tabs of an example: hidden until a click, and content all the same.
-        folded = element.get("role") == "tabpanel" or element.get("id") in controlled or _KEPT_WHEN_HIDDEN.search(element.get("class"))
+        folded = (
+            element.get("role") == "tabpanel" or element.get("id") in controlled or _KEPT_WHEN_HIDDEN.search(element.get("class"))
+        )
         return not (folded and len(element.line()) >= 40)
 
     def _reason(self, element: Element) -> str:
@@ -194,7 +224,9 @@ class _Page:
             return "" if element.tag == "form" and element.prose > _WRITTEN else reason  # old pages are one form as a whole
         first = next((child for child in element.children if isinstance(child, Element)), None)
         titled = first is not None and first.tag in HEADINGS and element.tag in ("section", "div")
-        names = element.get("class") if titled else f"{element.get('class')} {element.get('id')}"  # an id made from a heading's words
+        names = (
+            element.get("class") if titled else f"{element.get('class')} {element.get('id')}"
+        )  # an id made from a heading's words
         for word in _WORD.findall(names):
             if reason := self.rules.words.get(word.lower()):
                 return reason
@@ -286,15 +318,17 @@ class _Page:
             if element is not chosen and reason and self._is_furniture(element, reason, chosen):
                 self.reasons[id(element)] = reason
                 continue
-            if reason := self._link_list(element, weak):
-                self.reasons[id(element)] = reason
+            if links := self._link_list(element, weak):
+                self.reasons[id(element)] = links
                 continue
             stack.extend(child for child in element.children if isinstance(child, Element))
 
     def _is_furniture(self, element: Element, reason: str, chosen: Element) -> bool:
         """Whether something that is named like furniture inside the content is furniture: it is small, or made of links."""
         if element.tag == "button":
-            return not any(above.tag in HEADINGS or above.tag in ("summary", "dt", "td", "th") for above in islice(_above(element), 4))
+            return not any(
+                above.tag in HEADINGS or above.tag in ("summary", "dt", "td", "th") for above in islice(_above(element), 4)
+            )
         linked = element.linked * 2 >= element.length
         if element.tag == "aside" and reason == "page_furniture":
             return linked and element.length > 0  # notes and call-outs are asides too

@@ -15,14 +15,31 @@ _SOURCE_ATTRIBUTES = ("data-tex", "data-formula", "data-latex", "data-katex", "d
 _NO_SOURCE = frozenset(("true", "false", "1", "0", "inline", "block", "display"))
 _DRAWN = re.compile(r"katex(?:-display|--inline|--display)?|MathJax(?:_\w+)?|mwe-math-element|ztext-math|mjx-\w+|MJX\w*|MathJye")
 _DISPLAY = re.compile(r"display|\bblock\b|math-block|equation-block|block-equation")
-_MATH_CLASSES = frozenset(("math", "arithmatex", "math-inline", "math-display", "math-block", "MathJax_Preview", "js-inline-math", "js-display-math"))
+_MATH_CLASSES = frozenset(
+    ("math", "arithmatex", "math-inline", "math-display", "math-block", "MathJax_Preview", "js-inline-math", "js-display-math")
+)
 _DELIMITED = re.compile(r"\s*(?:\\\((.*)\\\)|\\\[(.*)\\\]|\$\$(.*)\$\$|\$(.*)\$)\s*", re.S)
-_PICTURE_ADDRESS = re.compile(r"equation\?tex=([^&#]*)|[?&](?:tex|latex|chl)=([^&#]*)|codecogs\.com/\w+(?:\.latex)?\?([^#]*)|/tex/([^?&#]*)$")
-_PICTURE_CLASS = frozenset(("ee_img", "latex", "tex", "math", "equation", "mwe-math-fallback-image-inline", "mwe-math-fallback-image-display", "tex-image"))
+_PICTURE_ADDRESS = re.compile(
+    r"equation\?tex=([^&#]*)|[?&](?:tex|latex|chl)=([^&#]*)|codecogs\.com/\w+(?:\.latex)?\?([^#]*)|/tex/([^?&#]*)$"
+)
+_PICTURE_CLASS = frozenset(
+    ("ee_img", "latex", "tex", "math", "equation", "mwe-math-fallback-image-inline", "mwe-math-fallback-image-display", "tex-image")
+)
 _WRAPPED = re.compile(r"\{\\(?:display|text)style\s?(.*)\}", re.S)
 _FRAME = re.compile(r"MathJax-Element-(\d+)")
 _GLYPH = re.compile(r"mjx-c([0-9A-F]{2,5})")
-_ACCENTS = {"^": r"\hat", "ˆ": r"\hat", "~": r"\tilde", "˜": r"\tilde", "¯": r"\bar", "‾": r"\bar", "→": r"\vec", "⃗": r"\vec", "˙": r"\dot", "¨": r"\ddot"}
+_ACCENTS = {
+    "^": r"\hat",
+    "ˆ": r"\hat",
+    "~": r"\tilde",
+    "˜": r"\tilde",
+    "¯": r"\bar",
+    "‾": r"\bar",
+    "→": r"\vec",
+    "⃗": r"\vec",
+    "˙": r"\dot",
+    "¨": r"\ddot",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,11 @@ def formula(element: Element, scripts: frozenset[str]) -> Formula | None:
         return _picture(element)
     if tag == "script":
         kind = element.get("type")
-        return _made("".join(c for c in element.children if isinstance(c, str)), "display" in kind) if kind.startswith("math/tex") else None
+        return (
+            _made("".join(c for c in element.children if isinstance(c, str)), "display" in kind)
+            if kind.startswith("math/tex")
+            else None
+        )
     if tag == "math":
         return _made(_tex_of_math(element), element.get("display") == "block" or element.get("mode") == "display")
     classes = element.classes
@@ -71,8 +92,8 @@ def _made(source: str, display: bool) -> Formula:
         tex = next(part for part in match.groups() if part is not None)
     if match := _WRAPPED.fullmatch(tex):
         tex = match[1]
-    tex = re.sub(r"(?:\\\\|\\,)\s*$", "", tex.strip()).strip()
-    tex = re.sub(r"\s*\n\s*", "\n" if display else " ", tex)
+    tex = tex.strip().removesuffix("\\\\").removesuffix("\\,").strip()
+    tex = ("\n" if display else " ").join(line.strip() for line in tex.split("\n") if line.strip())
     return Formula(re.sub(r"(?<!\\)\$", "", tex), display)
 
 
@@ -80,14 +101,20 @@ def _source(element: Element) -> str:
     for name in _SOURCE_ATTRIBUTES:
         value = element.get(name).strip()
         if value and value.lower() not in _NO_SOURCE:
-            return unquote(value) if re.fullmatch(r"(?:[^\s%\\]|%[0-9A-Fa-f]{2})*%[0-9A-Fa-f]{2}(?:[^\s%\\]|%[0-9A-Fa-f]{2})*", value) else value
+            encoded = not re.search(r"[\s\\]", value) and re.search("%[0-9A-Fa-f]{2}", value)
+            return unquote(value) if encoded else value
     return ""
 
 
 def _picture(element: Element) -> Formula | None:
     address = element.get("src") or element.get("data-src") or element.get("data-original")
-    match = _PICTURE_ADDRESS.search(address)
-    known = bool(match) or bool(_PICTURE_CLASS.intersection(element.classes)) or "eeimg" in element.attrs or "data-formula" in element.attrs
+    match = None if address.startswith("data:") else _PICTURE_ADDRESS.search(address)
+    known = (
+        bool(match)
+        or bool(_PICTURE_CLASS.intersection(element.classes))
+        or "eeimg" in element.attrs
+        or "data-formula" in element.attrs
+    )
     if not known:
         return None
     alt = element.get("alt").strip()
@@ -179,7 +206,11 @@ def _write(part: Element, kids: list[str], text: str) -> str:
         case "mi" if len(text) > 1 and text.isalpha() and text.isascii():
             return rf"\operatorname{{{text}}}"
         case "mo" | "mi" | "mn":
-            return unicodedata.normalize("NFKC", text) if len(text) == 1 and ord(text) > 0x1D3FF else re.sub("[\u2061-\u2064]", "", text)
+            return (
+                unicodedata.normalize("NFKC", text)
+                if len(text) == 1 and ord(text) > 0x1D3FF
+                else re.sub("[\u2061-\u2064]", "", text)
+            )
     return "".join(kids) + text
 
 

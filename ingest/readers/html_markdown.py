@@ -200,8 +200,8 @@ class _Walk:
         items = [child for child in element.children if isinstance(child, Element) and child.tag == "li"]
         if items and any(item.headed for item in items):  # cards or questions with their answers: their headings stay headings
             ordered = element.tag == "ol" and len(items) > 1
-            start = _number(element.get("start")) or 1
-            for number, item in zip(count(start), items, strict=False):
+            first = _number(element.get("start")) or 1
+            for number, item in zip(count(first), items, strict=False):
                 heading = _first_heading(item)
                 if ordered and heading is not None and not re.match(r"\W*[\d一二三四五六七八九十]+\W|[Qq问]", heading.line()):
                     heading.children.insert(0, f"{number}. ")
@@ -230,7 +230,9 @@ class _Walk:
 
     def inline_code(self, element: Element) -> None:
         lines = [e for e in element.elements() if e.tag == "br" or (e.is_block and e is not element)]
-        if not self.flat and (len(lines) > 1 or "pre" in element.get("style").split("white-space:")[-1][:8] and "\n" in element.text().strip()):
+        if not self.flat and (
+            len(lines) > 1 or ("pre" in element.get("style").split("white-space:")[-1][:8] and "\n" in element.text().strip())
+        ):
             self.code(element)  # a block of code without its pre
         elif any(e.tag == "img" or formula(e, self.scripts) for e in element.elements() if e is not element):
             self.then(element)
@@ -247,7 +249,9 @@ class _Walk:
         if link:
             text = text if text[0] in "[【(（①②③④⑤⑥⑦⑧⑨⑩" else f"[{text}]"
         elif not (element.tag == "sup" and _FOOTNOTE.fullmatch(text)):
-            text = f"{mark}{text}" if re.fullmatch(r"[\w′'*+-]|\d+|-?\d+|[A-Za-z]+", text) and len(text) <= 3 else f"{mark}{{{text}}}"
+            text = (
+                f"{mark}{text}" if re.fullmatch(r"[\w′'*+-]|\d+|-?\d+|[A-Za-z]+", text) and len(text) <= 3 else f"{mark}{{{text}}}"
+            )
         self.runs.append((text, self.style))
 
     def image(self, element: Element) -> None:

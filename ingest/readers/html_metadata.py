@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.readers.html_content import Selector, page_rules
+from ingest.readers.html_content import SelectorSet, page_rules
 from ingest.readers.html_tree import Element, Tree, tidy
 
 _SAVED_FROM = re.compile(r"saved from url=\(\d+\)(\S+)")
@@ -19,44 +19,66 @@ _LABEL = re.compile(r"^(?:作者|文|撰文|by|author|posted by|written by)\s*[:
 _NO_AUTHOR = re.compile(r"https?:.*|\d+|关注|作者|匿名用户?|admin|.{41,}", re.I)
 _META_TITLE = ("og:title", "twitter:title", "citation_title")
 _META_AUTHOR = ("author", "article:author", "citation_author", "dc.creator", "byl", "og:article:author")
-_META_DATE = ("article:published_time", "datepublished", "publishdate", "pubdate", "citation_publication_date", "dc.date", "date", "og:release_date", "bytedance:published_time")
+_META_DATE = (
+    "article:published_time",
+    "datepublished",
+    "publishdate",
+    "pubdate",
+    "citation_publication_date",
+    "dc.date",
+    "date",
+    "og:release_date",
+    "bytedance:published_time",
+)
 _MAX_JSON = 1_000_000
 
 
 @dataclass(slots=True)
-class _Found:
+class PageFacts:
+    """What the head of a page and its named elements say."""
+
     metas: dict[str, str] = field(default_factory=dict)
+    comments: list[str] = field(default_factory=list)
     title: str = ""
     canonical: str = ""
     linked: dict[str, str] = field(default_factory=dict)  # of JSON-LD
     named: dict[str, str] = field(default_factory=dict)  # of elements, by the selectors of the table
 
 
-def page_name(tree: Tree) -> str:
+def page_name(found: PageFacts) -> str:
     """What the page calls itself: the titles it gives to others and to the browser."""
-    found = _survey(tree)
-    return " ".join(filter(None, [*(found.metas.get(name, "") for name in _META_TITLE), found.linked.get("title", ""), found.title]))
+    return " ".join(
+        filter(None, [*(found.metas.get(name, "") for name in _META_TITLE), found.linked.get("title", ""), found.title])
+    )
 
 
-def metadata_of(tree: Tree, heading: str, address: str = "") -> tuple[tuple[str, str], ...]:
+def metadata_of(found: PageFacts, heading: str, address: str = "") -> tuple[tuple[str, str], ...]:
     """Title, author, date, address, as far as they are known. ``heading`` is the page's heading, ``address`` what the saved file says."""
-    found = _survey(tree)
-    named = next((found.metas[name] for name in _META_TITLE if found.metas.get(name)), "") or found.linked.get("title", "") or found.title
+    named = (
+        next((found.metas[name] for name in _META_TITLE if found.metas.get(name)), "")
+        or found.linked.get("title", "")
+        or found.title
+    )
     key = re.sub(r"\W+", "", heading).lower()
-    title = heading if key and key in re.sub(r"\W+", "", f"{named} {found.title}").lower() else _without_site(named, found.metas) or heading
+    title = (
+        heading
+        if key and key in re.sub(r"\W+", "", f"{named} {found.title}").lower()
+        else _without_site(named, found.metas) or heading
+    )
     author = next((found.metas[name] for name in _META_AUTHOR if not _NO_AUTHOR.fullmatch(found.metas.get(name, "0"))), "")
     author = author or found.linked.get("author", "") or found.named.get("author", "")
     date = next((found.metas[name] for name in _META_DATE if found.metas.get(name)), "")
     date = date or found.linked.get("date", "") or found.named.get("date", "")
-    saved = next((match[1] for comment in tree.comments if (match := _SAVED_FROM.search(comment))), "")
+    saved = next((match[1] for comment in found.comments if (match := _SAVED_FROM.search(comment))), "")
     addresses = (found.canonical, found.metas.get("og:url", ""), address, saved)
     address = next((text for text in addresses if re.fullmatch(r"https?://\S{1,2000}", text)), "")
     pairs = (("title", title), ("author", author), ("date", _date(date)), ("address", address))
     return tuple((key, value) for key, value in ((key, " ".join(tidy(value).split())) for key, value in pairs) if value)
 
 
-def _survey(tree: Tree) -> _Found:
-    found = _Found()
+def survey(tree: Tree) -> PageFacts:
+    """Gather what a page says of itself."""
+    found = PageFacts(comments=tree.comments)
     rules = page_rules()
     chosen: dict[str, tuple[int, str]] = {}
     for element in tree.root.elements():
@@ -79,14 +101,14 @@ def _survey(tree: Tree) -> _Found:
     return found
 
 
-def _choose(chosen: dict[str, tuple[int, str]], key: str, selectors: Sequence[Selector], element: Element) -> None:
+def _choose(chosen: dict[str, tuple[int, str]], key: str, selectors: SelectorSet, element: Element) -> None:
     """Keep the element's text when it is selected by an earlier selector of the table than what was found before."""
-    rank = next((n for n, selector in enumerate(selectors) if selector.matches(element)), -1)
+    rank = selectors.rank(element)
     if rank < 0 or (key in chosen and chosen[key][0] <= rank):
         return
     text = element.get("datetime") or element.get("content") or element.line()
     text = _LABEL.sub("", text) if key == "author" else text
-    if (_DATE.search(text) if key == "date" else text and not _NO_AUTHOR.fullmatch(text)):
+    if _DATE.search(text) if key == "date" else text and not _NO_AUTHOR.fullmatch(text):
         chosen[key] = (rank, text)
 
 

@@ -15,22 +15,104 @@ from ingest.errors import MianpuError
 MAX_DEPTH = 1000
 MAX_ELEMENTS = 1_000_000
 
+_CHUNK = 16_384  # bytes; libxml2 looks at what the target raises only between two of them
+
 BLOCKS = frozenset(
-    "html body article section main div p ul ol li dl dt dd table caption thead tbody tfoot tr td th h1 h2 h3 h4 h5 h6 header footer"
-    " nav aside form fieldset figure figcaption blockquote pre address details summary hr center dialog hgroup menu search legend"
-    " listing xmp plaintext dir frameset noframes".split()
+    [
+        "html",
+        "body",
+        "article",
+        "section",
+        "main",
+        "div",
+        "p",
+        "ul",
+        "ol",
+        "li",
+        "dl",
+        "dt",
+        "dd",
+        "table",
+        "caption",
+        "thead",
+        "tbody",
+        "tfoot",
+        "tr",
+        "td",
+        "th",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "footer",
+        "nav",
+        "aside",
+        "form",
+        "fieldset",
+        "figure",
+        "figcaption",
+        "blockquote",
+        "pre",
+        "address",
+        "details",
+        "summary",
+        "hr",
+        "center",
+        "dialog",
+        "hgroup",
+        "menu",
+        "search",
+        "legend",
+        "listing",
+        "xmp",
+        "plaintext",
+        "dir",
+        "frameset",
+        "noframes",
+    ]
 )
 HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 DROPPED = frozenset(
-    "script style template svg head link meta title base iframe object embed applet audio video canvas map noscript noembed source"
-    " track param datalist rp colgroup col".split()
+    [
+        "script",
+        "style",
+        "template",
+        "svg",
+        "head",
+        "link",
+        "meta",
+        "title",
+        "base",
+        "iframe",
+        "object",
+        "embed",
+        "applet",
+        "audio",
+        "video",
+        "canvas",
+        "map",
+        "noscript",
+        "noembed",
+        "source",
+        "track",
+        "param",
+        "datalist",
+        "rp",
+        "colgroup",
+        "col",
+    ]
 )
 """Elements that never hold text for a reader."""
 
 _FLATTENED = re.compile(
     r"</?(?!(?:p|br|hr|li|h[1-6]|pre|code|tr|td|th|script|style|title|meta|link|head|body|html)\b)[a-zA-Z][^<>]*>"
 )
-_ODD = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_ODD = re.compile(
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DISPLAY_NONE = re.compile(r"(?:^|;)\s*display\s*:\s*none", re.I)
 
@@ -91,7 +173,7 @@ class Element:
     @property
     def is_block(self) -> bool:
         """Whether it begins on a line of its own."""
-        return self.tag in BLOCKS or "block" in self.get("style") and "display:block" in self.get("style").replace(" ", "")
+        return self.tag in BLOCKS or ("block" in self.get("style") and "display:block" in self.get("style").replace(" ", ""))
 
     @property
     def is_hidden(self) -> bool:
@@ -149,7 +231,7 @@ class _Target:
             raise _TooDeep
         if self.count > MAX_ELEMENTS:
             raise MianpuError(f"the page has more than {MAX_ELEMENTS:,} elements: split it, or save its text as a .txt or .md file")
-        element = Element(tag, attrs, parent)
+        element = Element(tag, dict(attrs), parent)
         parent.children.append(element)
         self.open.append(element)
 
@@ -178,8 +260,8 @@ def _parse(text: str) -> Tree:
     parser = etree.HTMLParser(target=target, huge_tree=True, encoding="utf-8", no_network=True)
     data = text.encode("utf-8", "replace")
     try:
-        for at in range(0, len(data), 1 << 20):
-            parser.feed(data[at : at + (1 << 20)])
+        for at in range(0, len(data), _CHUNK):
+            parser.feed(data[at : at + _CHUNK])
         parser.close()
     except etree.XMLSyntaxError:  # an empty page
         target.close()

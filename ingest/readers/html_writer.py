@@ -21,9 +21,9 @@ _WHITE = " \t\r\n\f\u00a0"
 _CJK = "\u2e80-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
 _SPACES = re.compile(r"[ \t\r\f\u00a0\u2002-\u200a\u202f\u205f]+")
 _SOURCE_BREAK = re.compile(rf"(?<=[{_CJK}])[ \t\f]*\r[ \t\r\f]*(?=[{_CJK}])")  # browsers draw none between wide characters
-_AROUND_BREAK = re.compile(r"[ \u3000]*\n[ \u3000]*")
 _MARK_LIKE = re.compile(r"(?:#{1,6}(?:\s|$)|`{3}|~{3}|\||(?:=+|-+)\s*$)")
-_TRAILING = re.compile(r"[：:，。,；;、]+$")
+_TRAILING = "：:，。,；;、"
+_MAX_DEPTH = 16  # quotes and items that are told apart; the text of deeper ones stands beside them
 _MARKERS = ((STRUCK, "~~"), (BOLD, "**"), (ITALIC, "*"))
 
 
@@ -45,7 +45,7 @@ def render(runs: Sequence[Run]) -> str:
         else:
             parts.append(text)
     text = _SPACES.sub(" ", _SOURCE_BREAK.sub("", "".join(parts))).replace(BREAK, "\n")
-    return _AROUND_BREAK.sub("\n", text).strip(" \n\u3000")
+    return "\n".join(line.strip(" \u3000") for line in text.split("\n")).strip("\n")
 
 
 def _joined(runs: Sequence[Run]) -> list[Run]:
@@ -78,8 +78,8 @@ def _styled(text: str, style: int, *, code: bool = False) -> str:
     if code:
         ticks = "`" * (max((len(run) for run in re.findall("`+", core)), default=0) + 1)
         core = f"{ticks} {core} {ticks}" if "`" in core else f"`{core}`"
-    elif style and (found := _TRAILING.search(core)) and found.start():
-        core, after = core[: found.start()], found[0] + after  # «**name:**text» closes nothing in CommonMark
+    elif style and (kept := core.rstrip(_TRAILING)):
+        core, after = kept, core[len(kept) :] + after  # «**name:**text» closes nothing in CommonMark
     for flag, mark in _MARKERS:
         if style & flag:
             core = f"{mark}{core}{mark}"
@@ -121,7 +121,7 @@ class MarkdownWriter:
 
     def open_quote(self) -> None:
         """Begin a quote."""
-        self._open.append(_Container("quote", "> ", "> "))
+        self._open.append(_Container("quote", "> ", "> ") if self._depth() < _MAX_DEPTH else _Container("quote"))
 
     def open_list(self, *, ordered: bool, start: int, step: int) -> None:
         """Begin a list; ``step`` is what its numbers grow by."""
@@ -130,12 +130,15 @@ class MarkdownWriter:
     def open_item(self, number: int | None) -> None:
         """Begin an item; ``number`` is its own if it has one."""
         outer = self._open[-1] if self._open and self._open[-1].kind == "list" else None
-        marker = "- "
-        if outer is not None and outer.step:
+        marker = "- " if self._depth() < _MAX_DEPTH else ""
+        if outer is not None and outer.step and marker:
             outer.number = outer.number if number is None else number
             marker = f"{outer.number}. "
             outer.number += outer.step
         self._open.append(_Container("item", marker, " " * len(marker)))
+
+    def _depth(self) -> int:
+        return sum(1 for container in self._open if container.rest)
 
     def close(self) -> None:
         """End the innermost container."""

@@ -6,6 +6,7 @@ Only the headers and the HTML are decoded; pictures are passed over by searching
 import binascii
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -94,7 +95,9 @@ def _parts(headers: Message, body: bytes) -> Iterator[_Part]:
             count += 1
             yield _Part(headers, body, complete)
         elif depth < _MAX_NESTED:
-            inner = [(*_split_headers(text), whole, depth + 1) for text, whole in _split_parts(body, boundary.encode("utf-8", "replace"))]
+            inner = [
+                (*_split_headers(text), whole, depth + 1) for text, whole in _split_parts(body, boundary.encode("utf-8", "replace"))
+            ]
             waiting.extend(reversed(inner))
 
 
@@ -135,8 +138,6 @@ def _decoded(part: _Part) -> bytes:
 
 def _header(headers: Message, name: str) -> str:
     value = str(headers.get(name, ""))
-    try:
+    with suppress(MessageError, LookupError, UnicodeError, ValueError):
         value = str(make_header(decode_header(value)))
-    except (MessageError, LookupError, UnicodeError, ValueError):
-        pass
     return "".join(value.split())

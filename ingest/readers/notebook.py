@@ -21,7 +21,9 @@ MAX_OUTPUT = 4000
 
 _NO_NOTEBOOK = "this is no Jupyter notebook: open it in Jupyter and save it again"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07")
-_OBJECT = re.compile(r"<[\w.]+(?: [^<>]*)?>|(?:HBox|VBox|Output|interactive|FloatProgress|IntProgress)\(.*\)|\[?<matplotlib\..*", re.S)
+_OBJECT = re.compile(
+    r"<[\w.]+(?: [^<>]*)?>|(?:HBox|VBox|Output|interactive|FloatProgress|IntProgress)\(.*\)|\[?<matplotlib\..*", re.S
+)
 _MAGIC = re.compile(r"%%(bash|sh|html|javascript|js|latex|sql|perl|ruby|R|markdown|svg)\b")
 _LATEX_DELIMITED = re.compile(r"\s*(\$|\\begin|\\\[|\\\()")
 
@@ -36,7 +38,9 @@ def read_notebook(data: bytes) -> RawText:
     if not isinstance(notebook, dict) or not ("nbformat" in notebook or "cells" in notebook):
         raise MianpuError(_NO_NOTEBOOK)
     metadata = _dict(notebook.get("metadata"))
-    language = str(_dict(metadata.get("kernelspec")).get("language") or _dict(metadata.get("language_info")).get("name") or "python")
+    language = str(
+        _dict(metadata.get("kernelspec")).get("language") or _dict(metadata.get("language_info")).get("name") or "python"
+    )
     writer = MarkdownWriter()
     for cell in _cells(notebook):
         _cell(writer, cell, _word(language))
@@ -59,7 +63,12 @@ def _cell(writer: MarkdownWriter, cell: dict[str, Any], language: str) -> None:
     if kind == "code":
         if source.strip():
             magic = _MAGIC.match(source)
-            writer.code(source, {"sh": "bash", "js": "javascript"}.get(magic[1], magic[1].lower()) if magic else _word(cell.get("language")) or language)
+            writer.code(
+                source,
+                {"sh": "bash", "js": "javascript"}.get(magic[1], magic[1].lower())
+                if magic
+                else _word(cell.get("language")) or language,
+            )
         for output in _list(cell.get("outputs")):
             _output(writer, _dict(output))
     elif kind == "heading":
