@@ -39,7 +39,7 @@ def read_page(tree: Tree, encoding: str, address: str = "") -> RawText:
     if not written.content:  # everything was taken for furniture: then nothing is
         written = to_markdown(tree.root, {}, selection.hidden)
     text = written.text
-    scripts = any(element.tag == "script" for element in tree.root.elements())
+    scripts = any(e.tag == "script" and not e.get("type").startswith("math/") for e in tree.root.elements())
     if scripts and body_text < _LEAST and len(text.strip()) < _LEAST:
         raise MianpuError(
             "the page holds no text, a script draws it: open it in a browser, wait until it is shown, and save it again"

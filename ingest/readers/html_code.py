@@ -13,10 +13,11 @@ _BUTTON = re.compile(
     re.I,
 )
 _BUTTON_TEXT = re.compile(
-    r"(?:[\w+#.-]{0,20}\s*)?(?:(?:体验)?AI代码助手|代码解读|一?键?复制(?:代码)?|复制(?:成功|失败)?|已复制!?|拷贝(?:代码)?|点击复制|登录(?:后)?复制|展开|收起|折叠|运行|(?:Click to )?copy(?: code| to clipboard)?"
-    r"|copied!?|View raw|自动换行|\s)*",
+    r"(?:[\w+#.-]{1,20}\s+)?(?:(?:体验)?AI代码助手|代码解读|(?:一?键)?复制(?:代码)?|复制(?:成功|失败)|已复制!?|拷贝(?:代码)?|点击复制|登录(?:后)?复制"
+    r"|(?:Click to )?copy(?: code| to clipboard)?|copied!?|View raw|自动换行|\s)+",
     re.I,
 )
+_LANGUAGE_LABEL = re.compile(r"(?:code|hljs|highlight)\w*-{0,2}(?:lang|language)|lang(?:uage)?-(?:label|name|tag)", re.I)
 _LANGUAGE = re.compile(r"(?:language|lang|brush|highlight-source|highlight-text|highlight|src)[-:]\s*([A-Za-z][\w+#.-]*)")
 _NO_LANGUAGE = frozenset(
     [
@@ -87,7 +88,9 @@ def is_copy_button(element: Element) -> bool:
     if element.tag != "button" and not _BUTTON.search(element.get("class")):
         return False
     text = element.line()
-    return bool(_BUTTON_TEXT.fullmatch(text)) and not _LISTED.fullmatch(text, re.I)
+    if _LISTED.fullmatch(text.lower()):
+        return bool(_LANGUAGE_LABEL.search(element.get("class")))
+    return bool(_BUTTON_TEXT.fullmatch(text))
 
 
 def code_of(pre: Element) -> str:

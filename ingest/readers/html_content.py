@@ -36,7 +36,7 @@ _FLAGGED = (
 
 _KNOWN_ENOUGH = 80
 """Characters in known containers from which on a page is believed to keep its content there."""
-_WRITTEN = 200
+_WRITTEN = 150
 """Characters of running text outside the content from which on they are kept as content."""
 _MANY = 500
 """Candidates that are looked at; a page that has more has no structure."""
@@ -196,7 +196,7 @@ class _Page:
             if outside or len(self.headings) >= _MANY:
                 pass
             elif element.tag in HEADINGS and 2 <= element.length <= 200:
-                self.headings.append((element, False))
+                self.headings.append((element, self.rules.title.matches(element)))
             elif not inside and 2 <= element.length <= 200 and self.rules.title.matches(element):
                 self.headings.append((element, True))
             stack.extend((child, outside, inside) for child in reversed(element.children) if isinstance(child, Element))
@@ -220,13 +220,13 @@ class _Page:
             return "counters"
         role = element.get("role")
         if element.tag in _TAGS or role in _ROLES:
-            reason = _ROLES.get(role) or _TAGS[element.tag]
-            return "" if element.tag == "form" and element.prose > _WRITTEN else reason  # old pages are one form as a whole
+            if element.tag == "form" and element.prose > _WRITTEN:
+                return ""  # old pages are one form as a whole
+            return _ROLES.get(role) or _TAGS[element.tag]
         first = next((child for child in element.children if isinstance(child, Element)), None)
-        titled = first is not None and first.tag in HEADINGS and element.tag in ("section", "div")
-        names = (
-            element.get("class") if titled else f"{element.get('class')} {element.get('id')}"
-        )  # an id made from a heading's words
+        titled = first is not None and first.tag in HEADINGS and (element.tag == "section" or "section" in element.classes)
+        # An id that is made from the words of the heading says nothing of what the element is for.
+        names = element.get("class") if titled else f"{element.get('class')} {element.get('id')}"
         for word in _WORD.findall(names):
             if reason := self.rules.words.get(word.lower()):
                 return reason
@@ -245,7 +245,7 @@ class _Page:
         prose = sum(element.prose for element in self.known)
         written = max(self.root.prose, 1)
         length = sum(element.length for element in self.known)
-        if length >= _KNOWN_ENOUGH or prose * 2 > written or (length and not self.general):
+        if length >= _KNOWN_ENOUGH or prose * 2 > written or length * 4 >= self.root.length - self.root.linked > 0:
             self.chosen = list(self.known)
         else:
             self.chosen = self._general(written)
@@ -278,6 +278,7 @@ class _Page:
         if title is None:
             return
         self.title = title.line()
+        title = next((above for above in islice(_above(title), 3) if above.tag in HEADINGS), title)
         if id(title) not in inside and not any(_key(e.line()) == _key(self.title) for e, _ in self.headings if id(e) in inside):
             self.chosen.append(title)
 

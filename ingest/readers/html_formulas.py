@@ -77,6 +77,8 @@ def formula(element: Element, scripts: frozenset[str]) -> Formula | None:
         source := _source(element)
     ):
         return _made(source, display or source.rstrip().endswith("\\\\") or element.get("data-eeimg") == "2")
+    if "MathJax_Preview" in classes and scripts:
+        return Formula("")  # what is shown until the script has drawn
     if drawn:
         return _drawn(element, scripts, display)
     if _MATH_CLASSES.intersection(classes) and (match := _DELIMITED.fullmatch(element.text())):

@@ -15,6 +15,8 @@ from ingest.errors import MianpuError
 MAX_DEPTH = 1000
 MAX_ELEMENTS = 1_000_000
 
+_PROSE = 25  # characters of a line from which on it is more than a label
+
 _CHUNK = 16_384  # bytes; libxml2 looks at what the target raises only between two of them
 
 BLOCKS = frozenset(
@@ -292,5 +294,5 @@ def _measure(element: Element) -> None:
         element.headed = element.headed or element.length > 0
     elif element.tag == "pre":
         element.prose = element.length
-    elif element.is_block and element.own >= 40 and element.own_linked * 2 < element.own:
+    elif element.is_block and element.own >= _PROSE and element.own_linked * 2 < element.own:
         element.prose += element.own
