@@ -20,7 +20,7 @@ _BOLD_STYLE = re.compile(r"font-weight\s*:\s*(bold|bolder|[6-9]00)", re.I)
 _LIGHT_STYLE = re.compile(r"font-weight\s*:\s*(normal|lighter|[1-4]00)", re.I)
 _ANCHOR = re.compile(r"[¶#§🔗\s\u200b]*|Permalink.{0,80}|Copy link|直达链接", re.I)
 _NO_ALT = re.compile(
-    r"(?:image|img|图片?|图像|picture|photo|pic|figure|fig|截图|插图|示意图|配图|描述|alt|untitled|logo|avatar|头像|icon|在这里插入图片描述|请添加图片描述"
+    r"(?:image|img|图片?|图像|picture|photo|pic|figure|fig|截图|插图|示意图|配图|描述|alt|untitled|cover|封面|logo|avatar|头像|icon|在这里插入图片描述|请添加图片描述"
     r"|image[-_ ]?\d*|图片?\s*\d+|IMG[-_]\d+|[\w%.()@~-]+\.(?:png|jpe?g|gif|webp|svg|bmp|avif)|[0-9a-f-]{16,}|\d+|\W*|https?:\S+|点击(?:查看|放大).{0,8})",
     re.I,
 )

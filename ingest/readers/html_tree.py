@@ -113,7 +113,7 @@ _FLATTENED = re.compile(
     r"</?(?!(?:p|br|hr|li|h[1-6]|pre|code|tr|td|th|script|style|title|meta|link|head|body|html)\b)[a-zA-Z][^<>]*>"
 )
 _ODD = re.compile(
-    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DISPLAY_NONE = re.compile(r"(?:^|;)\s*display\s*:\s*none", re.I)
@@ -197,7 +197,7 @@ def tidy(text: str) -> str:
     """A text without the characters that would make its spans lie: see :mod:`ingest.readers.text`."""
     if not _ODD.search(text):
         return text
-    text = re.sub("[\x0b\x85\u2028\u2029]", " ", text)
+    text = re.sub("[\x0b\x0c\r\x85\u2028\u2029]", " ", text)
     return _ODD.sub("\ufffd", _INVISIBLE.sub("", text))
 
 

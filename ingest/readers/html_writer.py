@@ -190,7 +190,7 @@ class MarkdownWriter:
 
     def raw(self, text: str) -> None:
         """Text that is Markdown already."""
-        self._block(text.split("\n"))
+        self._block(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
 
     # --- lines ---
 
