@@ -389,7 +389,7 @@ def test_encodings(head: str, codec: str, name: str) -> None:
 
 
 def test_a_declaration_that_the_bytes_belie_is_not_believed() -> None:
-    assert decode_html('<meta charset="shift_jis">'.encode() + (P1 * 3).encode("gb18030"))[1] == "gb18030"
+    assert decode_html(b'<meta charset="shift_jis">' + (P1 * 3).encode("gb18030"))[1] == "gb18030"
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------

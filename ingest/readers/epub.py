@@ -64,7 +64,7 @@ class _Book:
             raise MianpuError(_DAMAGED) from None
         if len(data) > limit:
             raise MianpuError(
-                f"the book (EPUB) unpacks to more than {MAX_MEMBER // 2**20} MB a chapter or {MAX_TEXT // 2**20} MB in all: split it"
+                f"the book (EPUB) unpacks to over {MAX_MEMBER // 2**20} MB a chapter or {MAX_TEXT // 2**20} MB in all: split it"
             )
         self.left -= len(data)
         return data

@@ -35,11 +35,11 @@ def read_page(tree: Tree, encoding: str, address: str = "") -> RawText:
     body_text = tree.root.length
     facts = survey(tree)
     selection = select_content(tree.root, page_name(facts))
-    written = to_markdown(tree.root, selection.reasons, selection.hidden)
+    written = to_markdown(tree, selection.reasons, selection.hidden)
     if not written.content:  # everything was taken for furniture: then nothing is
-        written = to_markdown(tree.root, {}, selection.hidden)
+        written = to_markdown(tree, {}, selection.hidden)
     text = written.text
-    scripts = any(e.tag == "script" and not e.get("type").startswith("math/") for e in tree.root.elements())
+    scripts = any(not script.get("type").startswith("math/") for script in tree.scripts)
     if scripts and body_text < _LEAST and len(text.strip()) < _LEAST:
         raise MianpuError(
             "the page holds no text, a script draws it: open it in a browser, wait until it is shown, and save it again"
@@ -51,7 +51,7 @@ def read_page(tree: Tree, encoding: str, address: str = "") -> RawText:
 
 def whole_page(tree: Tree) -> str:
     """Everything that a parsed page or fragment shows, as Markdown, without choosing."""
-    return to_markdown(tree.root, {}, frozenset(id(e) for e in tree.root.elements() if e.is_hidden)).text
+    return to_markdown(tree, {}, frozenset(id(e) for e in tree.root.elements() if e.is_hidden)).text
 
 
 def decode_html(data: bytes, declared: str = "") -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Which part of a page is its content, by the structure of the page.
 
-Containers that sites and blog programs are known to use are believed first, then ``article`` and ``main``, then the page as a whole.
+Containers that sites and blog programs are known to use are believed first, then ``article`` and ``main``, then the whole page.
 What stands outside is furniture only while it does not look like text that somebody wrote: when the evidence is weak, more is kept.
 """
 
@@ -27,9 +27,18 @@ _TAGS = {
     "fieldset": "page_furniture",
 }
 _ROLES = {
-    "navigation": "navigation", "contentinfo": "page_furniture", "search": "page_furniture", "dialog": "page_furniture", "alertdialog": "page_furniture",
-    "banner": "page_furniture", "complementary": "page_furniture", "menu": "navigation", "menubar": "navigation", "toolbar": "counters", "doc-toc": "contents",
-}  # fmt: skip
+    "navigation": "navigation",
+    "menu": "navigation",
+    "menubar": "navigation",
+    "doc-toc": "contents",
+    "toolbar": "counters",
+    "contentinfo": "page_furniture",
+    "search": "page_furniture",
+    "dialog": "page_furniture",
+    "alertdialog": "page_furniture",
+    "banner": "page_furniture",
+    "complementary": "page_furniture",
+}
 _FLAGGED = (
     BLOCKS - HEADINGS - {"html", "body", "pre", "tr", "td", "th", "thead", "tbody", "tfoot", "summary", "caption", "figcaption"}
 ) | {"button"}
@@ -172,6 +181,7 @@ class _Page:
         controlled = {
             value.lstrip("#")
             for element in root.elements()
+            if element.attrs
             for name in ("aria-controls", "data-target", "data-bs-target", "href")
             if (value := element.get(name)) and (name == "aria-controls" or value[0] == "#")
         }

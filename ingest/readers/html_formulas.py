@@ -6,6 +6,7 @@ pictures keep it in the picture's address or alternative text; MathML without a 
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus
 
@@ -50,9 +51,9 @@ class Formula:
     display: bool = False
 
 
-def tex_scripts(root: Element) -> frozenset[str]:
+def tex_scripts(scripts: Iterable[Element]) -> frozenset[str]:
     """The numbers of the formulas whose source stands in a script: their drawings are no second formula."""
-    found = (_FRAME.match(e.get("id")) for e in root.elements() if e.tag == "script" and e.get("type").startswith("math/"))
+    found = (_FRAME.match(e.get("id")) for e in scripts if e.get("type").startswith("math/"))
     return frozenset(match[1] for match in found if match)
 
 

@@ -1,6 +1,6 @@
 """A tree of elements -> Markdown, by one walk over an explicit stack.
 
-The walk gathers the runs of a line (text with its style, code, formulas) and hands each finished block to a :class:`MarkdownWriter`.
+The walk gathers the runs of a line (text with its style, code, formulas) and hands each finished block to the writer.
 """
 
 import re
@@ -11,7 +11,7 @@ from itertools import count
 from ingest.readers.html_code import code_of, is_copy_button, is_gutter, language_of
 from ingest.readers.html_formulas import Formula, formula, tex_scripts
 from ingest.readers.html_tables import Table, code_table, is_layout
-from ingest.readers.html_tree import DROPPED, HEADINGS, Element
+from ingest.readers.html_tree import DROPPED, HEADINGS, Element, Tree
 from ingest.readers.html_writer import BOLD, BREAK, CODE, ITALIC, MATH, PLAIN, STRUCK, MarkdownWriter, Run, one_line, render
 
 _STYLES = {"b": BOLD, "strong": BOLD, "i": ITALIC, "em": ITALIC, "del": STRUCK, "s": STRUCK, "strike": STRUCK}
@@ -21,7 +21,8 @@ _LIGHT_STYLE = re.compile(r"font-weight\s*:\s*(normal|lighter|[1-4]00)", re.I)
 _ANCHOR = re.compile(r"[¶#§🔗\s\u200b]*|Permalink.{0,80}|Copy link|直达链接", re.I)
 _NO_ALT = re.compile(
     r"(?:image|img|图片?|图像|picture|photo|pic|figure|fig|截图|插图|示意图|配图|描述|alt|untitled|cover|封面|logo|avatar|头像|icon|在这里插入图片描述|请添加图片描述"
-    r"|image[-_ ]?\d*|图片?\s*\d+|IMG[-_]\d+|[\w%.()@~-]+\.(?:png|jpe?g|gif|webp|svg|bmp|avif)|[0-9a-f-]{16,}|\d+|\W*|https?:\S+|点击(?:查看|放大).{0,8})",
+    r"|image[-_ ]?\d*|图片?\s*\d+|IMG[-_]\d+"
+    r"|[\w%.()@~-]+\.(?:png|jpe?g|gif|webp|svg|bmp|avif)|[0-9a-f-]{16,}|\d+|\W*|https?:\S+|点击(?:查看|放大).{0,8})",
     re.I,
 )
 _EMOJI_CLASS = re.compile(r"emoji|wp-smiley|twemoji", re.I)
@@ -30,10 +31,10 @@ _SKIPPED = DROPPED - {"noscript"}
 _CELLS = frozenset(("td", "th"))
 
 
-def to_markdown(root: Element, reasons: Mapping[int, str], hidden: frozenset[int]) -> MarkdownWriter:
-    """Write the tree below ``root``. ``reasons`` and ``hidden`` are those of a :class:`ingest.readers.html_content.Selection`."""
-    walk = _Walk(reasons, hidden, tex_scripts(root))
-    walk.run(root)
+def to_markdown(tree: Tree, reasons: Mapping[int, str], hidden: frozenset[int]) -> MarkdownWriter:
+    """Write a page. ``reasons`` and ``hidden`` are those of a :class:`ingest.readers.html_content.Selection`."""
+    walk = _Walk(reasons, hidden, tex_scripts(tree.scripts))
+    walk.run(tree.root)
     return walk.writer
 
 

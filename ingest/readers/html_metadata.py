@@ -12,7 +12,8 @@ from ingest.readers.html_tree import Element, Tree, tidy
 _SAVED_FROM = re.compile(r"saved from url=\(\d+\)(\S+)")
 _DATE = re.compile(r"((?:19|20)\d\d)\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})")
 _SITE = re.compile(
-    r"\s*(?:[-_|–—·•]|::|»)\s*(?:[^-_|–—·•]{0,20}(?:博客|知乎|掘金|简书|博客园|社区|专栏|论坛|百科|文档|腾讯云|阿里云|头条|公众号|CSDN|SegmentFault 思否|GitHub|Medium"
+    r"\s*(?:[-_|–—·•]|::|»)\s*(?:[^-_|–—·•]{0,20}(?:博客|知乎|掘金|简书|博客园|社区|专栏|论坛|百科|文档|腾讯云|阿里云|头条|公众号"
+    r"|CSDN|SegmentFault 思否|GitHub|Medium"
     r"|Stack Overflow|Wikipedia|Documentation|documentation|Docs|Blog)[^-_|–—·•]{0,20})\s*$"
 )
 _LABEL = re.compile(r"^(?:作者|文|撰文|by|author|posted by|written by)\s*[:：]?\s*", re.I)
@@ -53,7 +54,7 @@ def page_name(found: PageFacts) -> str:
 
 
 def metadata_of(found: PageFacts, heading: str, address: str = "") -> tuple[tuple[str, str], ...]:
-    """Title, author, date, address, as far as they are known. ``heading`` is the page's heading, ``address`` what the saved file says."""
+    """Title, author, date and address, as far as known. ``heading`` is the page's, ``address`` what the saved file says."""
     named = (
         next((found.metas[name] for name in _META_TITLE if found.metas.get(name)), "")
         or found.linked.get("title", "")

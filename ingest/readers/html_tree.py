@@ -19,94 +19,18 @@ _PROSE = 25  # characters of a line from which on it is more than a label
 
 _CHUNK = 16_384  # bytes; libxml2 looks at what the target raises only between two of them
 
-BLOCKS = frozenset(
-    [
-        "html",
-        "body",
-        "article",
-        "section",
-        "main",
-        "div",
-        "p",
-        "ul",
-        "ol",
-        "li",
-        "dl",
-        "dt",
-        "dd",
-        "table",
-        "caption",
-        "thead",
-        "tbody",
-        "tfoot",
-        "tr",
-        "td",
-        "th",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "footer",
-        "nav",
-        "aside",
-        "form",
-        "fieldset",
-        "figure",
-        "figcaption",
-        "blockquote",
-        "pre",
-        "address",
-        "details",
-        "summary",
-        "hr",
-        "center",
-        "dialog",
-        "hgroup",
-        "menu",
-        "search",
-        "legend",
-        "listing",
-        "xmp",
-        "plaintext",
-        "dir",
-        "frameset",
-        "noframes",
-    ]
-)
+_BLOCKS = """
+html body article section main div p ul ol li dl dt dd table caption thead tbody tfoot tr td th h1 h2 h3 h4 h5 h6 header footer nav
+aside form fieldset figure figcaption blockquote pre address details summary hr center dialog hgroup menu search legend listing xmp
+plaintext dir frameset noframes
+"""
+_DROPPED = """
+script style template svg head link meta title base iframe object embed applet audio video canvas map noscript noembed source track
+param datalist rp colgroup col
+"""
+BLOCKS = frozenset(_BLOCKS.split())
 HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
-DROPPED = frozenset(
-    [
-        "script",
-        "style",
-        "template",
-        "svg",
-        "head",
-        "link",
-        "meta",
-        "title",
-        "base",
-        "iframe",
-        "object",
-        "embed",
-        "applet",
-        "audio",
-        "video",
-        "canvas",
-        "map",
-        "noscript",
-        "noembed",
-        "source",
-        "track",
-        "param",
-        "datalist",
-        "rp",
-        "colgroup",
-        "col",
-    ]
-)
+DROPPED = frozenset(_DROPPED.split())
 """Elements that never hold text for a reader."""
 
 _FLATTENED = re.compile(
@@ -187,9 +111,10 @@ class Element:
 
 @dataclass(slots=True)
 class Tree:
-    """A parsed page: its root (tag «#root»), and the first comments, where browsers note the address."""
+    """A parsed page: its root (tag «#root»), its scripts, and the first comments, where browsers note the address."""
 
     root: Element
+    scripts: list[Element]
     comments: list[str]
 
 
@@ -223,6 +148,7 @@ class _Target:
     def __init__(self) -> None:
         self.root = Element("#root", {})
         self.open = [self.root]
+        self.scripts: list[Element] = []
         self.comments: list[str] = []
         self.count = 0
 
@@ -236,6 +162,8 @@ class _Target:
         element = Element(tag, dict(attrs), parent)
         parent.children.append(element)
         self.open.append(element)
+        if tag == "script":
+            self.scripts.append(element)
 
     def end(self, tag: str) -> None:
         if len(self.open) > 1:
@@ -267,7 +195,7 @@ def _parse(text: str) -> Tree:
         parser.close()
     except etree.XMLSyntaxError:  # an empty page
         target.close()
-    return Tree(target.root, target.comments)
+    return Tree(target.root, target.scripts, target.comments)
 
 
 def _measure(element: Element) -> None:
