@@ -328,6 +328,24 @@ def test_what_a_page_says_of_itself() -> None:
     assert raw.metadata == (("title", "缓存"), ("author", "丁"), ("date", "2022-02-03"), ("address", "https://example.org/kv"))
 
 
+@pytest.mark.parametrize(
+    ("head", "body", "title"),
+    [
+        ("<title>缓存 - 某某博客</title>", "<h2>别的</h2>", "缓存"),
+        ("<title>缓存_某站</title>", "<h1>缓存</h1>", "缓存"),
+        ("<title>01-notes</title>", "<h1>缓存</h1>", "缓存"),
+        ("<title>缓存 - 知乎</title>", "<h1>一、背景</h1><h1>二、方法</h1>", "缓存"),
+        (
+            '<title>x</title><meta property="og:title" content="缓存 | 小站"><meta property="og:site_name" content="小站">',
+            "",
+            "缓存",
+        ),
+    ],
+)
+def test_titles(head: str, body: str, title: str) -> None:
+    assert dict(page(f"<article>{body}<p>{P1}</p></article>", head).metadata)["title"] == title
+
+
 def test_the_address_a_browser_notes() -> None:
     data = f"<!DOCTYPE html>\n<!-- saved from url=(0022)https://example.org/kv -->\n<html><body><p>{P1}</p></body></html>"
     assert read_html(data.encode()).metadata == (("address", "https://example.org/kv"),)

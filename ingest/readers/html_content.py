@@ -281,15 +281,18 @@ class _Page:
         """The heading of the page stands above its article more often than in it."""
         chosen = {id(element) for element in self.chosen}
         inside = {id(e) for e, _ in self.headings if id(e) in chosen or any(id(above) in chosen for above in _above(e))}
-        # A heading that the page is named after; else one the table names; else the h1 nearest above the content.
+        # A heading that the page is named after; else one that the table names; else the only h1 of the content.
         named = [e for e, _ in self.headings if self.named and len(_key(e.line())) > 1 and _key(e.line()) in self.named]
-        first = [e for e, listed in self.headings if listed] or [e for e, _ in self.headings if e.tag == "h1"]
-        title = max(named, key=lambda e: (len(_key(e.line())), e.tag == "h1"), default=None) or (first[0] if first else None)
+        trusted = [e for e, listed in self.headings if listed][:1]
+        trusted = trusted or [e for e, _ in self.headings if e.tag == "h1" and id(e) in inside]
+        title = max(named, key=lambda e: (e.tag == "h1", len(_key(e.line()))), default=trusted[0] if len(trusted) == 1 else None)
+        if title is not None:
+            self.title = title.line()
+        title = title or next((e for e, _ in self.headings if e.tag == "h1"), None)
         if title is None:
             return
-        self.title = title.line()
         title = next((above for above in islice(_above(title), 3) if above.tag in HEADINGS), title)
-        if id(title) not in inside and not any(_key(e.line()) == _key(self.title) for e, _ in self.headings if id(e) in inside):
+        if id(title) not in inside and not any(_key(e.line()) == _key(title.line()) for e, _ in self.headings if id(e) in inside):
             self.chosen.append(title)
 
     # --- marking ---

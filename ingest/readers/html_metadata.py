@@ -55,17 +55,12 @@ def page_name(found: PageFacts) -> str:
 
 def metadata_of(found: PageFacts, heading: str, address: str = "") -> tuple[tuple[str, str], ...]:
     """Title, author, date and address, as far as known. ``heading`` is the page's, ``address`` what the saved file says."""
-    named = (
-        next((found.metas[name] for name in _META_TITLE if found.metas.get(name)), "")
-        or found.linked.get("title", "")
-        or found.title
-    )
+    named = next((found.metas[name] for name in _META_TITLE if found.metas.get(name)), "") or found.linked.get("title", "")
     key = re.sub(r"\W+", "", heading).lower()
-    title = (
-        heading
-        if key and key in re.sub(r"\W+", "", f"{named} {found.title}").lower()
-        else _without_site(named, found.metas) or heading
-    )
+    if key and key in re.sub(r"\W+", "", f"{named} {found.title}").lower():
+        title = heading
+    else:
+        title = _without_site(named, found.metas) or heading or _without_site(found.title, found.metas)
     author = next((found.metas[name] for name in _META_AUTHOR if not _NO_AUTHOR.fullmatch(found.metas.get(name, "0"))), "")
     author = author or found.linked.get("author", "") or found.named.get("author", "")
     date = next((found.metas[name] for name in _META_DATE if found.metas.get(name)), "")
