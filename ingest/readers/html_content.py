@@ -47,6 +47,8 @@ _KNOWN_ENOUGH = 80
 """Characters in known containers from which on a page is believed to keep its content there."""
 _WRITTEN = 150
 """Characters of running text outside the content from which on they are kept as content."""
+_FOLDED = 15
+"""Characters from which on a part that a click unfolds is kept."""
 _MANY = 500
 """Candidates that are looked at; a page that has more has no structure."""
 
@@ -80,6 +82,7 @@ class PageRules:
 
     content: "SelectorSet"
     general: "SelectorSet"
+    discussion: "SelectorSet"
     title: "SelectorSet"
     author: "SelectorSet"
     date: "SelectorSet"
@@ -112,7 +115,7 @@ class SelectorSet:
             keys.append(f"#{attrs['id']}")
         if "class" in attrs:
             keys += [f".{name}" for name in element.classes]
-        keys += [f"[{name}={attrs[name]}" for name in ("role", "itemprop", "rel") if name in attrs]
+        keys += [f"[{name}={attrs[name]}" for name in ("role", "itemprop", "rel", "data-testid") if name in attrs]
         ranks = [rank for key in keys for rank, selector in self._by_key.get(key, ()) if selector.matches(element)]
         return min(ranks, default=-1)
 
@@ -138,10 +141,11 @@ def page_rules() -> PageRules:
     """The table, read once."""
     table: dict[str, Any] = tomllib.loads(resources.files("ingest").joinpath("web_pages.toml").read_text("utf-8"))
     words = {word: reason for reason, names in table["furniture"].items() for word in names}
-    content, general, title, author, date = (
-        SelectorSet(_selector(text) for text in table[key]) for key in ("content", "general", "title", "author", "date")
+    content, general, discussion, title, author, date = (
+        SelectorSet(_selector(text) for text in table[key])
+        for key in ("content", "general", "discussion", "title", "author", "date")
     )
-    return PageRules(content, general, title, author, date, words)
+    return PageRules(content, general, discussion, title, author, date, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,11 @@ class _Page:
         self.chosen: list[Element] = []
         self.reasons: dict[int, str] = {}
         self.title = ""
+        self.discussed = False
 
     def survey(self, root: Element) -> None:
         """Find hidden elements, furniture by name, and what could hold the content."""
+        self.discussed = any(self.rules.discussion.matches(element) for element in root.elements() if element.attrs)
         controlled = {
             value.lstrip("#")
             for element in root.elements()
@@ -220,7 +226,7 @@ class _Page:
         folded = (
             element.get("role") == "tabpanel" or element.get("id") in controlled or _KEPT_WHEN_HIDDEN.search(element.get("class"))
         )
-        return not (folded and len(element.line()) >= 40)
+        return not (folded and len(element.line()) >= _FOLDED)
 
     def _reason(self, element: Element) -> str:
         """The reason for which an element is furniture by its tag, role or names; ''."""
@@ -238,7 +244,8 @@ class _Page:
         # An id that is made from the words of the heading says nothing of what the element is for.
         names = element.get("class") if titled else f"{element.get('class')} {element.get('id')}"
         for word in _WORD.findall(names):
-            if reason := self.rules.words.get(word.lower()):
+            reason = self.rules.words.get(word.lower(), "")
+            if reason and not (reason == "comments" and self.discussed):
                 return reason
         if element.tag == "aside" or (element.tag == "header" and not element.headed):
             return "page_furniture"
@@ -281,10 +288,11 @@ class _Page:
         """The heading of the page stands above its article more often than in it."""
         chosen = {id(element) for element in self.chosen}
         inside = {id(e) for e, _ in self.headings if id(e) in chosen or any(id(above) in chosen for above in _above(e))}
-        # A heading that the page is named after; else one that the table names; else the only h1 of the content.
+        # A heading that the page is named after; else one that the table names; else the only h1 of the content or the page.
         named = [e for e, _ in self.headings if self.named and len(_key(e.line())) > 1 and _key(e.line()) in self.named]
         trusted = [e for e, listed in self.headings if listed][:1]
         trusted = trusted or [e for e, _ in self.headings if e.tag == "h1" and id(e) in inside]
+        trusted = trusted or [e for e, _ in self.headings if e.tag == "h1"]
         title = max(named, key=lambda e: (e.tag == "h1", len(_key(e.line()))), default=trusted[0] if len(trusted) == 1 else None)
         if title is not None:
             self.title = title.line()
@@ -352,7 +360,7 @@ class _Page:
 
     def _link_list(self, element: Element, weak: bool) -> str:
         """Lists of links into the page are its contents; on a page without any structure, short links are its menu."""
-        if element.tag not in ("ul", "ol", "div", "p", "table") or not 0 < element.length <= 20_000:
+        if element.tag not in ("ul", "ol", "div", "p", "table", "tr", "td") or not 0 < element.length <= 20_000:
             return ""
         if element.linked * 10 < element.length * 8:
             return ""

@@ -8,7 +8,7 @@ from ingest.readers.html_tree import HEADINGS, Element
 _LAID_OUT = HEADINGS | {"blockquote", "article", "section", "hr", "form"}
 _CODE_CELLS = frozenset(("blob-code", "hljs-ln-code", "blob-code-inner"))
 _MAX_SPAN = 20
-_SINGLE_LINE = 200
+_SINGLE_LINE = 100
 """Characters of a cell of several paragraphs from which on its table is read as blocks."""
 
 
@@ -53,10 +53,10 @@ def is_layout(table: Element) -> bool:
                     return True
                 if element.tag == "pre" and "\n" in code_of(element):
                     return True
-                paragraphs += element.tag == "p" and element.length > 40
-            if paragraphs >= 3 and cell.length > _SINGLE_LINE:
+                paragraphs += element.tag in ("p", "br")
+            if paragraphs >= 4 and cell.length > _SINGLE_LINE:
                 return True
-    return len(rows) == 1 and any(cell.length > _SINGLE_LINE for cell in rows[0])
+    return len(rows) == 1 and any(cell.length > 2 * _SINGLE_LINE for cell in rows[0])
 
 
 class Table:
