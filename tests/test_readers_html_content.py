@@ -57,6 +57,10 @@ PAGES = {
         f"""<div id="root" aria-hidden="true"><main><article><h1>题</h1><p>{P1}</p></article></main></div><div role="dialog"><p>登录后查看更多优质内容，和更多人交流讨论这个问题的答案。</p></div>""",
         f"# 题\n{P1}",
     ),
+    "a name like a sidebar's around most of the text": (
+        f"<div class='markdown-body'><p>{P1 * 3}</p></div><div class='layout-sidebar'><p>{P2 * 9}</p></div>",
+        f"{P1 * 3}\n{P2 * 9}",
+    ),
     "nothing but furniture": (f"<nav><p>{P1}</p></nav>", P1),
     "a shadow root in a saved page": (f"<x-post><template shadowrootmode='open'><article><p>{P1}</p></article></template></x-post>", P1),
 }  # fmt: skip

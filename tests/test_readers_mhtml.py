@@ -68,6 +68,12 @@ def test_the_page_in_the_message(data: bytes) -> None:
     assert raw.format == "mhtml"
 
 
+def test_the_encoding_that_the_part_names() -> None:
+    text = "投機的デコードは小さなモデルが下書きを作り、大きなモデルがまとめて検査する方法です。"
+    raw = read_mhtml(saved(part(f"<p>{text}</p>", charset="shift_jis", codec="shift_jis")))
+    assert (raw.text.strip(), raw.encoding) == (text, "shift_jis")
+
+
 def test_the_root_that_the_message_names() -> None:
     kind = 'multipart/related; start="<two@x>"; boundary="--b=1--"'
     other = part("<p>别的页面，不是正文，只是被嵌进来的一小段话而已。</p>", location="https://example.org/other")

@@ -27,11 +27,7 @@ MAX_TEXT = 64 * 1024 * 1024
 """Bytes of all chapters together, unpacked."""
 
 _CONTAINER = "META-INF/container.xml"
-_FONT_SCRAMBLING = frozenset(("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"))
 _PAGES = frozenset(("application/xhtml+xml", "text/html", "text/x-oeb1-document", "application/xml"))
-_SELF_CLOSED = re.compile(
-    r"<(script|style|title|textarea|iframe|noscript|a|div|span|p|b|i|em|strong)\b((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*'){0,200}?)/>"
-)
 _DAMAGED = "the book (EPUB) is damaged: convert it again, or save its text as a .txt or .md file"
 
 
@@ -116,7 +112,7 @@ def _read(book: _Book) -> RawText:
             continue
         text, found = decode_html(page)
         encoding = encoding or found
-        text = whole_page(parse_html(_SELF_CLOSED.sub(r"<\1\2></\1>", text)))
+        text = whole_page(parse_html(text))
         if not text.strip():
             continue  # a cover, a picture
         if chapter.contents:
@@ -157,9 +153,8 @@ def _resolve(folder: str, href: str) -> str:
 def _refuse_locked(book: _Book, chapters: set[str]) -> None:
     encryption = book.xml("META-INF/encryption.xml")
     for data in () if encryption is None else _named(encryption, "EncryptedData"):
-        method = next((e.get("Algorithm", "") for e in _named(data, "EncryptionMethod")), "")
         paths = {posixpath.normpath(unquote(e.get("URI", ""))) for e in _named(data, "CipherReference")}
-        if method not in _FONT_SCRAMBLING and paths & chapters:
+        if paths & chapters:  # scrambled fonts are listed as well
             raise MianpuError("the book (EPUB) is locked by its seller (DRM): Mianpu cannot read it; ingest a copy without a lock")
 
 

@@ -13,7 +13,7 @@ from lxml import etree
 from ingest.errors import MianpuError
 
 MAX_DEPTH = 1000
-MAX_ELEMENTS = 1_000_000
+MAX_ELEMENTS = 500_000
 
 _PROSE = 25  # characters of a line from which on it is more than a label
 
@@ -127,7 +127,7 @@ def tidy(text: str) -> str:
 
 
 def parse_html(text: str) -> Tree:
-    """Parse a page. Raises MianpuError when it has more than a million elements."""
+    """Parse a page. Raises MianpuError when it has more than half a million elements."""
     try:
         return _parse(text)
     except _TooDeep:
