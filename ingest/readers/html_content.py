@@ -2,6 +2,9 @@
 
 Containers that sites and blog programs are known to use are believed first, then ``article`` and ``main``, then the whole page.
 What stands outside is furniture only while it does not look like text that somebody wrote: when the evidence is weak, more is kept.
+
+trafilatura 2 (favouring recall, without comments) was tried instead on the nine pages of ``tests/test_readers_html.py``: of their
+30 lines it lost 7 and it kept 34 lines of furniture; this module loses and keeps none, but the pages were written beside it.
 """
 
 import re
