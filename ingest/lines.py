@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ingest.cleaning import code_lines
+from ingest.page import code_lines
 
 _CHINESE = "一二三四五六七八九十百"
 _LONGEST = 600  # characters; a longer line is a paragraph, whatever it begins with
