@@ -23,7 +23,6 @@ from ingest.zones import cut_zones, in_list_of_text, weak_reason
 _RULE_LINE = re.compile(r"^[\s\-*_=~—–─━.·•。…＊#]+$")
 _SETEXT = re.compile(r"^(?:=+|-+)\s*$")
 _FRONT_PAIR = re.compile(r"^([A-Za-z_][\w -]{0,40}):\s*(.*)$")
-_TITLES = 20  # lines among which the title of a page is
 _CERTAIN = {"author", "counters", "payment", "navigation", "promotion", "repeated", "comments"}
 
 
@@ -67,7 +66,6 @@ def clean(
         _cut_sections(page)
     _cut_neighbours(page)
     cut_zones(page)
-    _cut_tail(page)
     _cut_decoration(page, markup)
     _correct(page, keep, drop)
     cleaned = _result(page, ())
@@ -147,7 +145,7 @@ def _cut_alone(page: Page) -> None:
             numbered = page.is_numbered(i)
             if explicit and not numbered:
                 reason = page.rules.broad.reason(core) or (page.rules.broad.reason(plain) if plain != core else "")
-            if not reason and not numbered and (words >= 2 or (words and numbers)):
+            if not reason and not numbered and (words >= 3 or (words and numbers) or (words == 2 and not core.isalnum())):
                 reason = "counters"
             if not reason and not numbered and len(core) <= 60:
                 reason = "navigation" if page.rules.titles.fullmatch(core) else ""
@@ -207,12 +205,13 @@ def _cut_neighbours(page: Page) -> None:
                 page.reason[j] = weak[j]
         run = []
     _cut_account_names(page, filled)
+    text = next((n for n, i in enumerate(filled) if not page.reason[i] and len(page.plain[i]) > 40), len(filled) // 2)
     n = 0
     while n < len(filled):
         if certain(n):
             m = n + 1
             while m < len(filled) and m - n <= 3 and not page.reason[filled[m]] and page.is_short(filled[m]):
-                if m < _TITLES and len(page.plain[filled[m]]) > 6:
+                if m < text and len(page.plain[filled[m]]) > 6:
                     break  # it may be the title of the page
                 m += 1
             if m > n + 1 and certain(m) and not any(page.is_heading(filled[k]) or page.is_item(filled[k]) for k in range(n + 1, m)):
@@ -233,21 +232,6 @@ def _cut_account_names(page: Page, filled: list[int]) -> None:
     for i in filled if names else ():
         if page.plain[i] in names and not page.code[i]:
             page.reason[i] = "author"
-
-
-def _cut_tail(page: Page) -> None:
-    """What follows the page's own navigation to its end: titles of other articles, never a paragraph."""
-    filled = [i for i, text in enumerate(page.plain) if text]
-    start, titles = len(filled), 0
-    for n in range(len(filled) - 1, len(filled) // 2 - 1, -1):
-        i = filled[n]
-        if not page.reason[i]:
-            titles += 1
-            if len(page.plain[i]) > 60 or page.plain[i][-1] in "。；" or page.code[i]:
-                break
-        elif page.reason[i] in ("navigation", "counters", "payment") and titles * 2 <= len(filled) - n + 2:
-            start = n
-    page.cut(filled[start:], "navigation")
 
 
 def _cut_decoration(page: Page, markup: str) -> None:

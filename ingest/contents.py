@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ingest.page import BULLET, Page
 
 _TITLE = re.compile(
-    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录.{0,6}|(?:table of )?contents|toc|导航|(?:本文)?大纲|on this page)"
+    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:如下|一览|导航|索引|[(（].{0,8}[)）])?|(?:table of )?contents|toc|导航|(?:本文)?大纲|on this page)"
     r"[*_】\]]*\s*[:：。]?\s*$",
     re.I,
 )
@@ -17,6 +17,7 @@ _BUTTON = re.compile(r"收起|展开|hide|show|收起全文", re.I)
 
 def cut_contents(page: Page) -> None:
     """Cut tables of contents. A list of questions under such a title stays unless its titles come again below."""
+    early = page.filled[len(page.filled) // 3] if page.filled else 0
     last = {_key(text): i for i, text in enumerate(page.plain) if text and len(text) <= 80}
     for i, line in page.open_lines():
         if len(line) > 40 or not _TITLE.match(page.plain[i]):
@@ -24,7 +25,8 @@ def cut_contents(page: Page) -> None:
         items = _short_list(page, i + 1)
         again = sum(1 for j in items if last[_key(page.plain[j])] > items[-1]) if items else 0
         asks = sum(1 for j in items if page.plain[j].endswith(("?", "？")))
-        if len(items) >= 2 and (again * 2 >= len(items) or not asks):
+        links = sum("](" in page.lines[j] for j in items)
+        if len(items) >= 2 and (again * 2 >= len(items) or (not asks and (i <= early or links * 2 >= len(items)))):
             page.cut([i, *items], "contents")
             _cut_first_item(page, i, items)
             continue

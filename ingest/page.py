@@ -15,7 +15,7 @@ _ORNAMENT = (
     r"[\s*_~>|•∙●○◆◇■□★☆▶►▲▼◀《》\-—–=\u00b7\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d<«»&,，]+"
 )
 _ENDS = re.compile(rf"^{_ORNAMENT}|{_ORNAMENT}$")
-_NUMBERED = re.compile(r"[(（]?(?:\d{1,3}|[一二三四五六七八九十]{1,3})\s*[.、)）．]\s*\S|第\s*[\d一二三四五六七八九十]+\s*[题问]|[QＱ]\d*\s*[:：.]")
+_NUMBERED = re.compile(r"[(（]?(?:\d{1,3}|[一二三四五六七八九十]{1,3})\s*(?:[、)）]|[.．](?!\d))\s*\S|第\s*[\d一二三四五六七八九十]+\s*[题问]|[QＱ]\d*\s*[:：.]")
 _LONGEST = 400  # characters of a line that is read as a whole; a longer one is a paragraph
 
 
@@ -75,7 +75,7 @@ class Page:
 
     def is_item(self, i: int) -> bool:
         """Whether a line is numbered or asks: likely a question, and what follows it its answer."""
-        return self.is_numbered(i) or self.plain[i].rstrip("*_ ")[-1:] in "?？"
+        return self.is_numbered(i) or self.plain[i].rstrip("*_ ").endswith(("?", "？"))
 
     def blocks(self, texts: frozenset[str]) -> Iterator[int]:
         """The lines that belong to one of the blocks, each a block of folded lines joined by line feeds.

@@ -47,7 +47,7 @@ def _cut_blocks(page: Page, hard: dict[int, set[str]], soft: dict[int, set[str]]
         # The first fifth of a page is its title and introduction, whatever it sounds like.
         if n <= done or n * 5 < len(filled) or page.code[i] or len(page.plain[i]) > 40:
             continue
-        if not page.rules.start.fullmatch(page.plain[i].strip("#*_ 【】[]")):
+        if not page.rules.start.fullmatch(page.core[i].strip("# 【】[]0123456789.、")):
             continue
         region = _region(n, hits)
         if region and region[0] - n <= 3 and page.reason[filled[region[0]]] == "promotion":

@@ -23,14 +23,10 @@ _FORMULA = re.compile(r"\$|\\[\[(a-z]|[=≈→∑∈√]")
 def cut_zones(page: Page) -> None:
     """Cut what stands within the head and the tail of the page."""
     filled = [i for i in page.filled if page.reason[i] not in ("image", "contents", "front_matter")]
-    weak = {i for i in filled if is_weak(page, i)}
+    weak = {i for i in filled if weak_reason(page, i)}
+    weak -= {i for n, i in enumerate(filled) if i in weak and in_list_of_text(page, filled, n, weak)}
     _cut_tail(page, filled, weak)
     _cut_head(page, filled, weak)
-
-
-def is_weak(page: Page, i: int) -> bool:
-    """Whether a line could be furniture, but could also be a word of the text."""
-    return bool(weak_reason(page, i))
 
 
 def weak_reason(page: Page, i: int) -> str:
@@ -60,7 +56,7 @@ def _cut_tail(page: Page, filled: Sequence[int], weak: set[int]) -> None:
             highest, start = total, n
     if highest < _ENOUGH:
         return
-    while start > 1 and filled[start - 1] in weak and not in_list_of_text(page, filled, start - 1, weak):
+    while start > 1 and filled[start - 1] in weak:
         start -= 1
     reason = next((page.reason[i] for i in filled[start:] if page.reason[i]), "navigation")
     for i in filled[start:]:
@@ -89,13 +85,14 @@ def _tail_value(page: Page, i: int, opened: str, weak: bool) -> float:
         return -5.0
     if weak:
         return 1.5 if not text.isdigit() else 0.3
-    numbered = bool(re.match(r"\d{1,3}\s*[.、)）．]|第.{1,3}[题问章节]", page.plain[i]))
-    if numbered:
+    if page.is_numbered(i):
         return -2.0 if opened and len(text) <= 40 and text[-1:] not in "?？" else -7.0
     if _FORMULA.search(text):
         return -4.0
     if len(text) <= 30 and not _SENTENCE.search(text):
         return -0.1 if opened else -1.0
+    if text.endswith(("...", "…")):
+        return -0.5  # the beginning of another article
     if opened == "comments":
         return -0.4 if len(text) <= 60 else -1.0 if len(text) <= 160 else -2.5
     if opened and len(text) <= 80 and text[-1:] not in "。；;":
@@ -137,7 +134,7 @@ def _head_value(page: Page, i: int, weak: bool) -> float:
     if weak:
         return 1.5 if not text.isdigit() else 0.3
     if len(text) <= 30:
-        return -0.7 if not _SENTENCE.search(text) else -1.5
+        return -0.5 if not _SENTENCE.search(text) else -1.5 if len(text) <= 16 else -4.0
     return -4.0
 
 
@@ -157,16 +154,19 @@ def in_list_of_text(page: Page, filled: Sequence[int], n: int, weak: set[int]) -
     The list is the run of short lines of one kind (bulleted or not) around it that no blank line parts.
     """
     kind = _kind(page, filled[n])
-    others = 0
+    others = numbers = 0
     for step in (-1, 1):
         m = n + step
         while 0 <= m < len(filled) and abs(filled[m] - filled[m - step]) == 1 and abs(m - n) <= 30:
             i = filled[m]
+            if page.reason[i] in _CERTAIN:
+                return False  # the list goes on as furniture
             if page.reason[i] or len(page.plain[i]) > 20 or _kind(page, i) != kind:
                 break
-            others += i not in weak and not page.plain[i][:1].isdigit()
+            number = page.plain[i][:1].isdigit()
+            others, numbers = others + (i not in weak and not number), numbers + number
             m += step
-    return others >= 2
+    return others >= 2 or (others == 1 and kind and not numbers)
 
 
 def _kind(page: Page, i: int) -> bool:
