@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ingest.document import Document, Heading, ParsedDocument, Passage, QuestionAnswer, fold
 from ingest.outline import Outline, answer_start, is_trailing, outline
+from ingest.tables import table_pairs
 
 TARGET = 180
 """Tokens a passage should have."""
@@ -40,7 +41,11 @@ def split(document: Document) -> ParsedDocument:
         Heading(node.start, node.title_end if node.inline_answer else node.end, node.level, tree.title(n))
         for n, node in enumerate(found.nodes)
     )
-    return ParsedDocument(document, headings, tuple(tree.passages(document)), tuple(tree.pairs(document.name)))
+    return ParsedDocument(document, headings, tuple(tree.passages(document)), tuple(sorted(tree.pairs(document.name), key=_place)))
+
+
+def _place(pair: QuestionAnswer) -> int:
+    return pair.question_start
 
 
 def title_of(text: str, markup: str, name: str, metadata: Sequence[tuple[str, str]] = ()) -> str:
@@ -174,6 +179,18 @@ class _Tree:
             yield QuestionAnswer(
                 document, question, node.title_start, node.title_end, self.text[start:end], start, end, self.path(n)
             )
+        yield from self._table_pairs(document, seen)
+
+    def _table_pairs(self, document: str, seen: set[str]) -> Iterator[QuestionAnswer]:
+        lines = [node.start for node in self.nodes]
+        for (asked, asked_end), (start, end) in table_pairs(self.text, self.lines):
+            question = self.text[asked:asked_end]
+            if (key := fold(question)) in seen:
+                continue
+            seen.add(key)
+            above = bisect_right(lines, asked) - 1
+            path = (*self.path(above), self.title(above)[:_TITLE]) if above >= 0 else ()
+            yield QuestionAnswer(document, question, asked, asked_end, self.text[start:end], start, end, path)
 
     # --- passages ---
 
