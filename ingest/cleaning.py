@@ -18,6 +18,7 @@ from ingest.document import Cut, fold
 from ingest.page import BULLET, Page
 from ingest.promotion import cut_promotion
 from ingest.provenance import provenance
+from ingest.repetition import cut_repeated
 from ingest.zones import cut_zones, in_list_of_text, weak_reason
 
 _RULE_LINE = re.compile(r"^[\s\-*_=~—–─━.·•。…＊#]+$")
@@ -57,7 +58,6 @@ def clean(
     page = Page(raw)
     metadata = cut_front_matter(page) if markup == "markdown" else ()
     _cut_furniture(page, furniture)
-    _cut_repeated(page, repeated)
     _cut_inside(page)
     cut_contents(page)
     _cut_alone(page)
@@ -67,11 +67,57 @@ def clean(
     _cut_neighbours(page)
     cut_zones(page)
     _cut_decoration(page, markup)
-    _correct(page, keep, drop)
-    cleaned = _result(page, ())
     known = {key.lower() for key, _ in metadata}
-    found = tuple((key, value) for key, value in provenance(cleaned.cuts) if key not in known)
-    return CleanedText(cleaned.text, cleaned.cuts, (*metadata, *found))
+    found = tuple((key, value) for key, value in provenance(_lines_cut(page)) if key not in known)
+    return _corrected(page, keep, drop, repeated, (*metadata, *found))
+
+
+def clean_again(
+    raw: str,
+    cuts: Sequence[Cut],
+    *,
+    keep: frozenset[str] = frozenset(),
+    drop: frozenset[str] = frozenset(),
+    repeated: frozenset[str] = frozenset(),
+) -> CleanedText:
+    """The cleaned text after a correction, from the cuts that rules and reader made before; arguments as for :func:`clean`.
+
+    It is what :func:`clean` gives with the same arguments, for the raw text and cuts that :func:`clean` gave without. Cuts for the
+    reasons «repeated» and «person» are made anew, so the arguments must hold all of them. Lines that were restored earlier stay.
+    """
+    page = Page(raw)
+    _cut_furniture(page, [(cut.start, cut.end, cut.reason) for cut in cuts if cut.reason not in ("blank", "repeated", "person")])
+    return _corrected(page, keep, drop, repeated, ())
+
+
+def raw_text(text: str, cuts: Sequence[Cut]) -> str:
+    """The raw text, from the cleaned text and what was cut out of it."""
+    parts, position, shift = [], 0, 0
+    for cut in cuts:
+        parts += [text[position : cut.start - shift], cut.text]
+        position = cut.start - shift
+        shift += cut.end - cut.start
+    return "".join([*parts, text[position:]])
+
+
+def _corrected(
+    page: Page, keep: frozenset[str], drop: frozenset[str], repeated: frozenset[str], metadata: tuple[tuple[str, str], ...]
+) -> CleanedText:
+    cut_repeated(page, repeated)
+    for i in page.blocks(drop):
+        page.reason[i] = page.reason[i] or "person"
+    kept = set(page.blocks(keep))
+    for i in kept:
+        page.reason[i] = ""
+    page.spans = [
+        span for span in page.spans if page.line_at(span[0]) not in kept and fold(page.raw[span[0] : span[1]]) not in keep
+    ]
+    return _result(page, metadata)
+
+
+def _lines_cut(page: Page) -> list[tuple[str, str, bool]]:
+    early = page.filled[len(page.filled) // 3] if page.filled else 0
+    return [(page.reason[i], page.lines[i], i <= early) for i in page.filled if page.reason[i]]
 
 
 def cut_front_matter(page: Page) -> tuple[tuple[str, str], ...]:
@@ -97,21 +143,15 @@ def cut_front_matter(page: Page) -> tuple[tuple[str, str], ...]:
 def _cut_furniture(page: Page, furniture: Sequence[tuple[int, int, str]]) -> None:
     """Whole lines become lines that are cut; what covers part of a line is cut within it."""
     for start, end, reason in furniture:
-        for i in range(page.line_at(start), page.line_at(max(start, end - 1)) + 1):
-            if i >= len(page.lines):
-                break
+        for i in range(page.line_at(start), min(page.line_at(max(start, end - 1)) + 1, len(page.lines))):
+            if page.blank[i]:
+                continue
             begin, stop = max(start, page.starts[i]), min(end, page.starts[i] + len(page.lines[i]))
             line = page.lines[i]
             if not line[: begin - page.starts[i]].strip() and not line[max(stop - page.starts[i], 0) :].strip():
                 page.reason[i] = page.reason[i] or reason
             elif begin < stop:
                 page.spans.append((begin, stop, reason))
-
-
-def _cut_repeated(page: Page, repeated: frozenset[str]) -> None:
-    for i, line in page.open_lines() if repeated else ():
-        if len(line) <= 120 and fold(line) in repeated:
-            page.reason[i] = "repeated"
 
 
 def _cut_inside(page: Page) -> None:
@@ -242,18 +282,6 @@ def _cut_decoration(page: Page, markup: str) -> None:
         if markup == "markdown" and _SETEXT.match(line) and above and not page.reason[i - 1] and len(above) <= 100:
             continue  # the underline of a heading
         page.reason[i] = "decoration"
-
-
-def _correct(page: Page, keep: frozenset[str], drop: frozenset[str]) -> None:
-    """What a person said has the last word."""
-    for i in page.blocks(drop):
-        page.reason[i] = page.reason[i] or "person"
-    kept = set(page.blocks(keep))
-    for i in kept:
-        page.reason[i] = ""
-    page.spans = [
-        span for span in page.spans if page.line_at(span[0]) not in kept and fold(page.raw[span[0] : span[1]]) not in keep
-    ]
 
 
 def _result(page: Page, metadata: tuple[tuple[str, str], ...]) -> CleanedText:

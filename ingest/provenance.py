@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from ingest.document import Cut
-
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?!\d)")
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _ENGLISH_DATE = re.compile(r"\b(" + "|".join(_MONTHS) + r")[a-z]{0,6}\.? (\d{1,2}),? ((?:19|20)\d{2})\b", re.I)
@@ -18,32 +16,31 @@ _AUTHORS = (
     re.compile(r"posted (?:@|on) \d{4}\S* \d{1,2}:\d{2}\s+(?P<name>\S{1,40})\s+阅读"),
     re.compile(r"\b(?:written|posted|published|authored) by[:\s]+(?P<name>[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3})", re.I),
 )
-_NOT_THE_DATE = re.compile(r"回复|©|copyright|评论|备案|ICP", re.I)
+_NOT_THE_DATE = re.compile(r"回复|©|copyright|备案|ICP", re.I)
+_SAYS_WHEN = re.compile(r"发布|发表|首发|原创|编辑|修改|更新|转载|posted|published|written|updated|edited|modified", re.I)
 _SOURCES = frozenset({"author", "navigation", "counters", "promotion", "repeated"})
 
 
-def provenance(cuts: Sequence[Cut]) -> tuple[tuple[str, str], ...]:
+def provenance(lines: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, str], ...]:
     """Pairs with the keys author, date (ISO) and address, each at most once: the first that is found, from the top of the page.
 
-    Only lines that were cut are read. A date of publication goes before one of an edit; an address counts only where the line says
+    ``lines`` are those that were cut, each as (reason, text, whether it stands early on the page): a bare date further down is that
+    of a comment. A date of publication goes before one of an edit; an address counts only where the line says
     that it is the page's own.
     """
     author = date = address = ""
     edited = False
-    for cut in cuts:
-        if cut.reason not in _SOURCES:
+    for reason, text, early in lines:
+        line = text.strip()
+        if reason not in _SOURCES or len(line) > 300:
             continue
-        lines = [line.strip() for line in cut.text.split("\n")]
-        for line in lines:
-            if not line or len(line) > 300:
-                continue
-            author = author or _author(line)
-            if _OWN_ADDRESS.search(line) and (found := _ADDRESS.search(line)):
-                address = address or found[0].rstrip(".,;")
-            if not _NOT_THE_DATE.search(line) and (stated := _date(line)):
-                later = bool(re.search(r"修改|编辑于|更新|updated|modified|edited", line, re.I))
-                if not date or (edited and not later):
-                    date, edited = stated, later
+        author = author or _author(line)
+        if _OWN_ADDRESS.search(line) and (found := _ADDRESS.search(line)):
+            address = address or found[0].rstrip(".,;")
+        if (early or _SAYS_WHEN.search(line)) and not _NOT_THE_DATE.search(line) and (stated := _date(line)):
+            later = bool(re.search(r"修改|编辑于|更新|updated|modified|edited", line, re.I))
+            if not date or (edited and not later):
+                date, edited = stated, later
     found_pairs = (("author", author), ("date", date), ("address", address))
     return tuple((key, value) for key, value in found_pairs if value)
 
