@@ -16,7 +16,7 @@ from ingest.boilerplate import reason_name as reason_name
 from ingest.contents import cut_contents
 from ingest.document import Cut, fold
 from ingest.page import BULLET, Page
-from ingest.promotion import cut_promotion
+from ingest.promotion import MENTIONED, cut_promotion
 from ingest.provenance import provenance
 from ingest.repetition import cut_repeated
 from ingest.zones import cut_zones, in_list_of_text, weak_reason
@@ -184,9 +184,10 @@ def _cut_alone(page: Page) -> None:
             explicit = core[-1:] not in "?？" or core.endswith(("useful?", "helpful?", "more?", "thoughts?"))
             numbered = page.is_numbered(i)
             if explicit and not numbered:
-                reason = page.rules.broad.reason(core) or (page.rules.broad.reason(plain) if plain != core else "")
+                if not MENTIONED.search(core):
+                    reason = page.rules.broad.reason(core) or (page.rules.broad.reason(plain) if plain != core else "")
             if not reason and not numbered and (words >= 3 or (words and numbers) or (words == 2 and not core.isalnum())):
-                reason = "counters"
+                reason = "counters" if numbers or words < 4 else "navigation"
             if not reason and not numbered and len(core) <= 60:
                 reason = "navigation" if page.rules.titles.fullmatch(core) else ""
                 reason = "comments" if page.rules.comments.fullmatch(core) else reason
@@ -251,8 +252,8 @@ def _cut_neighbours(page: Page) -> None:
         if certain(n):
             m = n + 1
             while m < len(filled) and m - n <= 3 and not page.reason[filled[m]] and page.is_short(filled[m]):
-                if m < text and len(page.plain[filled[m]]) > 6:
-                    break  # it may be the title of the page
+                if m < text:
+                    break  # it may be the title of the page: zones know more
                 m += 1
             if m > n + 1 and certain(m) and not any(page.is_heading(filled[k]) or page.is_item(filled[k]) for k in range(n + 1, m)):
                 for between in range(n + 1, m):

@@ -8,7 +8,11 @@ from bisect import bisect_right
 
 from ingest.page import BULLET, Page
 
-_QUOTED = re.compile(r"[「『“\"'‘][^「」『』“”\"'‘’\n]{1,40}[」』”\"'’]")
+QUOTED = re.compile(r"[「『“\"'‘][^「」『』“”\"'‘’\n]{1,40}[」』”\"'’]")
+MENTIONED = re.compile(
+    r"(?:例如|比如|诸如|像|类似|叫做?|包含|含有|删除|去掉|过滤|出现|写着|标为|识别|如|把|将)\s*[「『“\"]|[」』”\"]\s*(?:之类|这类|等|这样的|这种|字样|的行)"
+)
+"""What shows that a line speaks about words within quotation marks."""
 _LONGEST = 400  # characters of a line that can be an advertisement as a whole
 
 
@@ -19,7 +23,7 @@ def cut_promotion(page: Page) -> None:
     for i, line in page.open_lines():
         if page.is_row(i) or not page.rules.advertises.search(line):
             continue
-        spoken = _QUOTED.sub("", line)
+        spoken = QUOTED.sub("", line)
         kinds = {name for name, pattern in page.rules.hard.items() if pattern.search(spoken)}
         called = bool(page.rules.call.search(spoken))
         if kinds:

@@ -17,6 +17,7 @@ _ENOUGH_ABOVE = 1.5  # a head needs less: a date or counter with a name above it
 _DROP = 3.5  # a zone ends where its sum has fallen by this much: at a sentence of the text, or some titles
 _HEAD = 80  # lines in which a head is looked for
 _SENTENCE = re.compile(r"[。！？!?；;]|[.](?:\s|$)|[,，].{6}")
+_NO_TITLE = re.compile(r"\d{4}[-/.年]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
 _FORMULA = re.compile(r"\$|\\[\[(a-z]|[=≈→∑∈√]")
 
 
@@ -39,10 +40,12 @@ def weak_reason(page: Page, i: int) -> str:
 
 def _cut_tail(page: Page, filled: Sequence[int], weak: set[int]) -> None:
     values: list[float] = []
+    dense = _dense(page, filled)
     opened, written = "", 0  # «titles» or «comments»: what the short lines below an opener are; lines of text so far
     for i in filled:
         opened = _opened(page, i, opened) if written else ""
-        values.append(_tail_value(page, i, opened, i in weak))
+        value = _tail_value(page, i, opened, i in weak)
+        values.append(max(value, -0.3) if i in dense else value)
         if values[-1] <= -4:
             opened = ""
             written += 1
@@ -101,10 +104,12 @@ def _tail_value(page: Page, i: int, opened: str, weak: bool) -> float:
 
 
 def _cut_head(page: Page, filled: Sequence[int], weak: set[int]) -> None:
+    dense = _dense(page, filled)
     total = highest = 0.0
     end = -1
     for n, i in enumerate(filled[:_HEAD]):
         value = _head_value(page, i, i in weak)
+        value = max(value, -0.2) if i in dense else value
         total += max(value, 0.0) if n == 0 else value
         if total < highest - _DROP:
             break
@@ -134,18 +139,52 @@ def _head_value(page: Page, i: int, weak: bool) -> float:
     if weak:
         return 1.5 if not text.isdigit() else 0.3
     if len(text) <= 30:
+        if text[-1:] in "。；;":
+            return -1.5 if len(text) <= 6 else -4.0
         return -0.5 if not _SENTENCE.search(text) else -1.5 if len(text) <= 16 else -4.0
     return -4.0
 
 
 def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
-    """Lines of a head that may be the title of the page: its heading, else its first line and its longest one."""
+    """Lines of a head that may be the title of the page: its heading, else its first line, else its longest one.
+
+    A first line right above navigation, or of a few characters, is the name of the site.
+    """
     heading = next((i for i in head if page.is_heading(i)), None)
     if heading is not None:
         return {heading}
-    free = [i for i in head if not page.reason[i] and i not in weak]
-    longest = max(free, key=lambda i: len(page.plain[i]), default=-1)
-    return {longest, *(i for i in free if i == head[0])}
+    free = [i for i in head if not page.reason[i] and i not in weak and not _NO_TITLE.search(page.plain[i])]
+    if not free:
+        return set()
+    first = free[0] if free[0] == head[0] else -1
+    names_site = first < 0 or len(page.plain[first]) < 6 or (len(head) > 1 and page.reason[head[1]] == "navigation")
+    others = [i for i in free if i != first or not names_site]
+    longest = max(others, key=lambda i: len(page.plain[i]), default=first)
+    if not names_site and len(page.plain[longest]) < 2 * len(page.plain[first]):
+        longest = first
+    return {i for i in (first, longest) if i >= 0}
+
+
+def _dense(page: Page, filled: Sequence[int]) -> set[int]:
+    """Lines of blocks without a blank line that are furniture for a good part and hold no text: what is short there belongs to it."""
+    found: set[int] = set()
+    block: list[int] = []
+    for i in [*filled, -1]:
+        if block and (i < 0 or i != block[-1] + 1):
+            certain = sum(page.reason[j] in _CERTAIN for j in block)
+            written = any(not page.reason[j] and _is_text(page, j) for j in block)
+            if len(block) >= 4 and certain >= 2 and certain * 4 >= len(block) and not written:
+                found.update(block)
+            block = []
+        block.append(i)
+    return found
+
+
+def _is_text(page: Page, i: int) -> bool:
+    text = page.core[i]
+    if page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i):
+        return True
+    return len(text) > 16 and text[-1:] in "。；;：:" or (len(text) > 60)
 
 
 def in_list_of_text(page: Page, filled: Sequence[int], n: int, weak: set[int]) -> bool:
