@@ -75,8 +75,14 @@ def _mark_headings(free: Sequence[Line], *, asking: bool) -> None:
     levels = {line.atx for line in marked}
     strict = len(marked) >= 3  # the page marks its questions: a heading of another level without a mark is a section
     for line in headings:
-        if line.asks == 3 or (line.asks == 2 and (not strict or line.atx in levels)):
+        # Without a mark a single heading («怎么换的») may as well be a section of prose.
+        several = asking or line.style or marked or sum(other.asks >= 2 for other in headings if other.atx == line.atx) >= 2
+        if line.asks == 3 or (line.asks == 2 and several and (not strict or line.atx in levels)):
             line.role = "question"
+    for level in {line.atx for line in headings if line.asks == 1}:
+        group = [line for line in headings if line.atx == level and not FRAME_TITLE.fullmatch(line.plain)]
+        if len(group) >= 2 and all(line.asks for line in group) and (asking or any(line.role for line in free if line.label)):
+            _accept(group)  # «讲讲 X», «介绍 Y» throughout, on a page with questions of other kinds
     for level in levels | {line.atx for line in headings}:
         group = [line for line in headings if line.atx == level and line.style in ("number", "decimal", "ask")]
         clear, some = sum(line.role == "question" for line in group), sum(line.asks >= 1 for line in group)
