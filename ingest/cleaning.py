@@ -225,7 +225,8 @@ def _cut_neighbours(page: Page) -> None:
     """Weak lines next to certain furniture or in a run of three; short lines caught between two cut ones."""
     filled = [i for i, text in enumerate(page.plain) if text]
     weak = {i: reason for i in filled if (reason := weak_reason(page, i))}
-    listed = {filled[n] for n in range(len(filled)) if filled[n] in weak and in_list_of_text(page, filled, n, set(weak))}
+    members = set(weak)
+    listed = {i for n, i in enumerate(filled) if i in weak and in_list_of_text(page, filled, n, members)}
     weak = {i: reason for i, reason in weak.items() if i not in listed}
 
     def certain(n: int) -> bool:

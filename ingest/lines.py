@@ -9,6 +9,8 @@ from itertools import pairwise
 from ingest.page import code_lines
 
 _CHINESE = "一二三四五六七八九十百"
+_BEGIN = re.compile(r"\\begin\{([A-Za-z]{1,20}\*?)\}")
+_FORMULA_LINES = 60  # lines of a displayed formula
 _LONGEST = 600  # characters; a longer line is a paragraph, whatever it begins with
 _MARKS = re.compile(r"\*\*|__|[*_`]|</?(?:b|strong|font|span|u)\b[^<>]{0,80}>")
 _ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t\u3000]+|(?=[^\s#!]))")
@@ -145,29 +147,37 @@ def _protected_lines(raw: Sequence[str]) -> tuple[list[bool], list[int]]:
     """
     protected = code_lines(raw)
     tables: set[int] = set()
-    opened = -1
+    opened, closing = -1, ""
     for i, line in enumerate(raw):
-        stripped = line.strip()
         if protected[i]:
             opened = -1
             continue
+        if opened >= 0 and i - opened <= _FORMULA_LINES:  # further apart they are no pair
+            if (line.count("$$") % 2 == 1) if closing == "$$" else closing in line:
+                protected[opened : i + 1] = [True] * (i + 1 - opened)
+                opened = -1
+            continue
+        stripped = line.strip()
         if stripped.startswith("|"):
             protected[i] = True
             tables.add(i)
-        edge = stripped.count("$$") % 2 == 1 or stripped in ("\\[", "\\]") or stripped.startswith(("\\begin{", "\\end{"))
-        if edge:
-            if opened < 0:
-                opened = i
-            else:
-                if i - opened <= 60:  # further apart they are no pair
-                    protected[opened : i + 1] = [True] * (i + 1 - opened)
-                opened = -1
+        opened, closing = (i, found) if (found := _opens_formula(stripped)) else (-1, "")
     blocks, block = [0] * len(raw), 0
     for i, kept in enumerate(protected):
         if kept and i not in tables:
             block += not (i and blocks[i - 1])
             blocks[i] = block
     return protected, blocks
+
+
+def _opens_formula(line: str) -> str:
+    """What closes the displayed formula that a line opens and does not close, or ''."""
+    if line.count("$$") % 2 == 1:
+        return "$$"
+    if line.rfind("\\[") > line.rfind("\\]") and (line.startswith("\\[") or line.endswith("\\[")):
+        return "\\]"
+    begun = _BEGIN.match(line)
+    return "" if begun is None or f"\\end{{{begun[1]}}}" in line else f"\\end{{{begun[1]}}}"
 
 
 def _parse(line: Line, markdown: bool) -> None:
