@@ -8,7 +8,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-
 _LEAD = re.compile(r"\.\{0,\d+\}\??|\.\*")
 NEVER = re.compile(r"(?!)")
 

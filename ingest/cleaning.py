@@ -183,9 +183,8 @@ def _cut_alone(page: Page) -> None:
             words, numbers = page.rules.words_of(core)
             explicit = core[-1:] not in "?？" or core.endswith(("useful?", "helpful?", "more?", "thoughts?"))
             numbered = page.is_numbered(i)
-            if explicit and not numbered:
-                if not MENTIONED.search(core):
-                    reason = page.rules.broad.reason(core) or (page.rules.broad.reason(plain) if plain != core else "")
+            if explicit and not numbered and not MENTIONED.search(core):
+                reason = page.rules.broad.reason(core) or (page.rules.broad.reason(plain) if plain != core else "")
             if not reason and not numbered and (words >= 3 or (words and numbers) or (words == 2 and not core.isalnum())):
                 reason = "counters" if numbers or words < 4 else "navigation"
             if not reason and not numbered and len(core) <= 60:
@@ -197,7 +196,7 @@ def _cut_alone(page: Page) -> None:
 def _leads(page: Page, i: int) -> bool:
     """Whether the line below this one is its answer or the first of its list."""
     text = page.plain[i]
-    return page.is_item(i) or text[-1:] in ":：" and len(text) > 3
+    return page.is_item(i) or (text[-1:] in ":：" and len(text) > 3)
 
 
 def _cut_sections(page: Page) -> None:
@@ -216,7 +215,9 @@ def _cut_sections(page: Page) -> None:
                 break
             m += 1
         body = page.filled[n:m]
-        if len(body) <= 40 and not any(page.code[j] or page.is_row(j) or (len(page.core[j]) > 60 and not page.reason[j]) for j in body):
+        if len(body) <= 40 and not any(
+            page.code[j] or page.is_row(j) or (len(page.core[j]) > 60 and not page.reason[j]) for j in body
+        ):
             page.cut([i, *body], "navigation" if len(body) else "promotion")
             n = m
 

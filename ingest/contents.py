@@ -6,7 +6,8 @@ from collections.abc import Callable
 from ingest.page import BULLET, Page
 
 _TITLE = re.compile(
-    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:如下|一览|导航|索引|[(（].{0,8}[)）])?|(?:table of )?contents|toc|导航|(?:本文)?大纲|on this page)"
+    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:如下|一览|导航|索引|[(（].{0,8}[)）])?"
+    r"|(?:table of )?contents|toc|导航|(?:本文)?大纲|on this page)"
     r"[*_】\]]*\s*[:：。]?\s*$",
     re.I,
 )
@@ -68,7 +69,7 @@ def _short_list(page: Page, start: int) -> list[int]:
 
 
 def _repeated_titles(page: Page, title: int, last: Callable[[int], int]) -> list[int]:
-    """Lines without bullets or numbers below a title, as long as each comes again further down; a button among them is taken too."""
+    """Lines without bullets or numbers below a title, as long as each comes again further down; with a button above them."""
     found: list[int] = []
     buttons: list[int] = []
     for i in range(title + 1, min(title + 200, len(page.lines))):
@@ -92,7 +93,13 @@ def _cut_first_item(page: Page, title: int, items: list[int]) -> None:
     """A list that begins at 2 has lost its first item to the line above its title."""
     first = re.match(r"\d+", page.plain[items[0]])
     above = next((i for i in range(title - 1, max(title - 4, -1), -1) if page.plain[i]), None)
-    if first and first[0] == "2" and above is not None and re.match(r"1\s*[.、]", page.plain[above]) and len(page.plain[above]) <= 40:
+    if (
+        first
+        and first[0] == "2"
+        and above is not None
+        and re.match(r"1\s*[.、]", page.plain[above])
+        and len(page.plain[above]) <= 40
+    ):
         page.cut([above], "contents")
 
 

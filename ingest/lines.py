@@ -35,7 +35,8 @@ _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _NUMBER_STARTS = frozenset(f"0123456789{_CHINESE}（(第模部专PC面问题QqＱ①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳")
 _BARE_NUMBER = re.compile(r"(\d{1,3})\s+(?=\D)")
 _QUESTION_LABEL = re.compile(
-    r"[【\[（(]?(?:问题|提问|追问|反问|问|面试官(?:追?问|：)?|面试题|题目|[QqＱ]|[Qq]uestion|[Ff]ollow-?up(?: question)?)(?:[】\]）)]\s*[:：]?|\s*[\d一二三四五六七八九十]{0,3}\s*[:：])(?:\*\*|__)?\s*"
+    r"[【\[（(]?(?:问题|提问|追问|反问|问|面试官(?:追?问|：)?|面试题|题目|[QqＱ]|[Qq]uestion|[Ff]ollow-?up(?: question)?)"
+    r"(?:[】\]）)]\s*[:：]?|\s*[\d一二三四五六七八九十]{0,3}\s*[:：])(?:\*\*|__)?\s*"
 )
 _LABEL_STARTS = frozenset("【[（(问提追反面题QqＱFf")
 _ANSWER_LABEL = re.compile(
@@ -93,8 +94,8 @@ class Line:
     ``title_start`` and ``title_end`` are the span of the title in the text, marks, number and label taken off; ``plain`` is the
     title folded and without marks. ``style`` names the kind of number («number», «chinese», «decimal» …), ``parts`` its parts.
     ``block`` numbers blocks that stay together (code, formulas; 0: none), which like the rows of tables are ``protected``: no
-    heading, no question. ``quote``: its bullets are marks of a quotation («> »). ``lead`` counts the lines above that are nothing but this line's number. ``role`` is set later:
-    «question», «heading», «underline».
+    heading, no question. ``quote``: its bullets are marks of a quotation («> »). ``lead`` counts the lines above that are nothing
+    but this line's number. ``role`` is set later: «question», «heading», «underline».
     """
 
     index: int

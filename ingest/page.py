@@ -15,7 +15,9 @@ _ORNAMENT = (
     r"[\s*_~>|•∙●○◆◇■□★☆▶►▲▼◀《》\-—–=\u00b7\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d<«»&,，]+"
 )
 _ENDS = re.compile(rf"^{_ORNAMENT}|{_ORNAMENT}$")
-_NUMBERED = re.compile(r"[(（]?(?:\d{1,3}|[一二三四五六七八九十]{1,3})\s*(?:[、)）]|[.．](?!\d))\s*\S|第\s*[\d一二三四五六七八九十]+\s*[题问]|[QＱ]\d*\s*[:：.]")
+_NUMBERED = re.compile(
+    r"[(（]?(?:\d{1,3}|[一二三四五六七八九十]{1,3})\s*(?:[、)）]|[.．](?!\d))\s*\S|第\s*[\d一二三四五六七八九十]+\s*[题问]|[QＱ]\d*\s*[:：.]"
+)
 _LONGEST = 400  # characters of a line that is read as a whole; a longer one is a paragraph
 
 

@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?!\d)")
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _ENGLISH_DATE = re.compile(r"\b(" + "|".join(_MONTHS) + r")[a-z]{0,6}\.? (\d{1,2}),? ((?:19|20)\d{2})\b", re.I)
 _ADDRESS = re.compile(r"https?://[^\s<>()（）\[\]「」《》，。；、\"']{4,500}")
 _OWN_ADDRESS = re.compile(r"(?:本文|原文|文章)(?:链接|地址)|(?:出处|来源|链接|转载自|address|source|url)\s*[:：]|版权声明", re.I)
 _AUTHORS = (
-    re.compile(r"(?:本文|原文|文章)?作者\s*(?:[:：|｜丨／]|(?<=文章作者)\s)\s*(?P<name>[^\s|｜:：,，。·]{1,30}(?: [A-Z][^\s|]{0,20})?)"),
+    re.compile(
+        r"(?:本文|原文|文章)?作者\s*(?:[:：|｜丨／]|(?<=文章作者)\s)\s*(?P<name>[^\s|｜:：,，。·]{1,30}(?: [A-Z][^\s|]{0,20})?)"
+    ),
     re.compile(r"(?:撰文|文)\s*[|｜丨／]\s*(?P<name>[^\s|｜,，。]{1,30})"),
     re.compile(r"原创\s+(?P<name>\S{1,30})\s+\S.{0,60}\d{4}\s*[年/.-]"),
     re.compile(r"博主[「“](?P<name>[^」”]{1,40})[」”]的原创"),

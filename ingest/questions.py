@@ -11,10 +11,11 @@ from itertools import pairwise
 
 from ingest.lines import FRAME_TITLE, Line, is_answer_label
 
-
 _MAY_BE_ANSWER = re.compile(r"[\s>*]*(?:[AaＡ](?![a-z])|我|本人)")
 _OPTION = re.compile(r"\s*[A-HＡ-Ｈ]\s*[.、．:：)）]\s*\S")
-_ASKING_PAGE = re.compile(r"题|面试|[一二三四五六]面|面经|面筋|凉经|手撕|问答|八股|追问|FAQ|Q ?& ?A|interview|questions?\b|quiz|onsite", re.I)
+_ASKING_PAGE = re.compile(
+    r"题|面试|[一二三四五六]面|面经|面筋|凉经|手撕|问答|八股|追问|FAQ|Q ?& ?A|interview|questions?\b|quiz|onsite", re.I
+)
 _INTERVIEW_ITEM = re.compile(
     r"自我介绍|手撕|反问|拷打|深挖|八股|算法题|代码题?[:：]|场景题|智力题|项目|实习|有什么想问|想问我|leetcode|力扣"
     r"|(?:原理|结构|区别|流程|优缺点|作用|实现|细节|过程|思路|方案|难点|对比|机制|架构|公式|推导|优化|损失|复杂度)$",
@@ -248,10 +249,11 @@ def _mark_interview_lists(lines: Sequence[Line]) -> None:
     run: list[Line] = []
     for line in [*lines, None]:
         listed = line is not None and not line.protected and not line.atx and line.style == "number" and line.role != "heading"
-        if line is not None and listed and 2 <= len(line.plain) <= 120 and not line.plain.endswith(("。", "；", ";", ":", "：")):
-            if not run or (line.number == run[-1].number + 1 and line.indent == run[-1].indent):
-                run.append(line)
-                continue
+        listed = listed and line is not None and 2 <= len(line.plain) <= 120 and line.plain[-1] not in "。；;:："
+        goes_on = line is not None and (not run or (line.number == run[-1].number + 1 and line.indent == run[-1].indent))
+        if line is not None and listed and goes_on:
+            run.append(line)
+            continue
         if len(run) >= 3 and run[0].number == 1:
             could = sum(item.asks >= 1 or bool(_INTERVIEW_ITEM.search(item.plain)) for item in run)
             if could * 2 >= len(run) and any(item.asks >= 1 or _INTERVIEW_ITEM.search(item.plain) for item in run[:2]):

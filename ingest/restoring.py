@@ -54,19 +54,17 @@ def cut_out(library: Library, name: str, start: int, end: int, load_embedder: "C
         return _apply(library, document, Correction(0, CUT, name, folded_block(lines), text=lines), load_embedder)
 
 
-def undo(library: Library, id: int, load_embedder: "Callable[[], Embedder]") -> None:
-    """Take a correction back. Raises UsageError when there is none of this number."""
+def undo(library: Library, id: int, load_embedder: "Callable[[], Embedder]", document: str | None = None) -> None:
+    """Take a correction (of this document) back. Raises UsageError when there is none of this number."""
     with library.writer():
-        correction = next((found for found in corrections(library) if found.id == id), None)
+        correction = next((found for found in corrections(library, document) if found.id == id), None)
         if correction is None:
             raise UsageError(f"there is no correction {id}: `mianpu show DOCUMENT` lists them")
         left = [other for other in corrections(library, correction.document) if other.id != id]
-        document = library.document(correction.document)
-        cuts = document.cuts
-        if correction.kind == RESTORE:
-            cuts = _put_back(document, correction)
-        shorter = replace(document, cuts=cuts, text=_without(document, cuts))
-        _publish(library, recleaned(shorter, joined(left), _repeated_in(document)), load_embedder)
+        stored = library.document(correction.document)
+        cuts = _put_back(stored, correction) if correction.kind == RESTORE else stored.cuts
+        shorter = replace(stored, cuts=cuts, text=_without(stored, cuts))
+        _publish(library, recleaned(shorter, joined(left), _repeated_in(stored)), load_embedder)
         forget(library, id)
 
 
@@ -112,9 +110,7 @@ def _chosen(document: Document, cut: int | str) -> tuple[Cut, str]:
     raise UsageError(f"nothing that was cut out of {document.name} holds this text: `mianpu show {document.name}` lists the cuts")
 
 
-def _apply(
-    library: Library, document: Document, correction: Correction, load_embedder: "Callable[[], Embedder]"
-) -> Correction:
+def _apply(library: Library, document: Document, correction: Correction, load_embedder: "Callable[[], Embedder]") -> Correction:
     found = [*corrections(library, document.name), correction]
     parsed = recleaned(document, joined(found), _repeated_in(document))
     id = record(library, correction)  # before the document: after a kill in between the next ingest still respects it
@@ -128,7 +124,9 @@ def _apply(
 
 def _repeated_in(document: Document) -> frozenset[str]:
     """The lines that were cut as repeated: they stay so, whatever else is corrected."""
-    return frozenset(fold(line) for cut in document.cuts if cut.reason == "repeated" for line in cut.text.split("\n") if line.strip())
+    return frozenset(
+        fold(line) for cut in document.cuts if cut.reason == "repeated" for line in cut.text.split("\n") if line.strip()
+    )
 
 
 def _put_back(document: Document, correction: Correction) -> tuple[Cut, ...]:
@@ -171,7 +169,9 @@ def _publish(library: Library, parsed: ParsedDocument, load_embedder: "Callable[
     if missing:
         model = load_embedder()
         if library.meta("embedding_model") not in (None, model.fingerprint):
-            raise MianpuError("the library was embedded with another model: name that one, or run `mianpu ingest` with this one first")
+            raise MianpuError(
+                "the library was embedded with another model: name that one, or run `mianpu ingest` with this one first"
+            )
         library.use_embedder(model.fingerprint, model.dimension)
         for encode, asked in ((model.encode_passages, False), (model.encode_questions, True)):
             keys = [key for key in missing if texts[key][1] is asked]

@@ -166,7 +166,7 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
 
 
 def _dense(page: Page, filled: Sequence[int]) -> set[int]:
-    """Lines of blocks without a blank line that are furniture for a good part and hold no text: what is short there belongs to it."""
+    """Lines of blocks without a blank line that are furniture for a good part and hold no text: the short ones belong to it."""
     found: set[int] = set()
     block: list[int] = []
     for i in [*filled, -1]:
@@ -184,11 +184,11 @@ def _is_text(page: Page, i: int) -> bool:
     text = page.core[i]
     if page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i):
         return True
-    return len(text) > 16 and text[-1:] in "。；;：:" or (len(text) > 60)
+    return (len(text) > 16 and text[-1:] in "。；;：:") or (len(text) > 60)
 
 
 def in_list_of_text(page: Page, filled: Sequence[int], n: int, weak: set[int]) -> bool:
-    """Whether a weak line stands in a list most of whose members cannot be furniture: «标题、作者、点赞、评论» as fields of a table.
+    """Whether a weak line stands in a list whose members are not all like it: «标题、作者、点赞、评论» as the fields of a record.
 
     The list is the run of short lines of one kind (bulleted or not) around it that no blank line parts.
     """

@@ -11,8 +11,8 @@ from ingest.cleaning import clean
 from ingest.document import Document, ParsedDocument
 from ingest.splitting import LIMIT, estimate_tokens, split
 
-WORDS = "模型 注意力 缓存 显存 训练 位置 编码 量化 解码 权重 梯度 损失".split()
-SYMBOLS = r"x_{i} \alpha y^{2} \frac{a}{b} \sum_{k} z".split()
+WORDS = ["模型", "注意力", "缓存", "显存", "训练", "位置", "编码", "量化", "解码", "权重", "梯度", "损失"]
+SYMBOLS = [r"x_{i}", r"\alpha", r"y^{2}", r"\frac{a}{b}", r"\sum_{k}", r"z"]
 
 
 def parse(text: str) -> ParsedDocument:

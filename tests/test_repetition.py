@@ -39,7 +39,9 @@ def test_two_documents_are_not_enough_and_copies_count_once() -> None:
 
 
 def test_questions_answers_and_titles_are_content_however_often_they_occur() -> None:
-    texts = documents(*(f"面试题\n\n## 基础\n\n什么是缓存？\n\n{body}\n\n1. 什么归一化？\n\nRMSNorm\n\n总结\n\n参考答案" for body in BODIES))
+    texts = documents(
+        *(f"面试题\n\n## 基础\n\n什么是缓存？\n\n{body}\n\n1. 什么归一化？\n\nRMSNorm\n\n总结\n\n参考答案" for body in BODIES)
+    )
     found = repeated(texts)
     assert not any(line in found for line in ("什么是缓存？", "## 基础", "总结", "参考答案", "1. 什么归一化？"))
     for text in texts.values():

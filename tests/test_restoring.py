@@ -1,5 +1,6 @@
 """A cut that a person restored stays restored, whatever happens to the file."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ingest.pipeline import ingest
 from ingest.restoring import cut_out, listed_cuts, recleaned, restore, undo
 from tests.fakes import WordEmbedder
 from tests.labelled_pages import pages
+from web.cli import main
 
 PAGE = (
     "缓存笔记\n\n阅读量 120\n\n键和值留在缓存里，解码时不再重算，每一步只算新的一个 token。\n\n推荐阅读\n\n位置编码小结\n\n"
@@ -139,3 +141,20 @@ def test_a_short_line_is_kept_only_beside_others_of_its_block() -> None:
     raw = "标题写在这里\n\n赞同 12\n评论\n分享\n\n正文在这里，说的是缓存怎样变小，怎样变快。\n\n上一篇\n评论\n下一篇"
     kept = clean(raw, "text", keep=frozenset(["赞同 12\n评论\n分享"]))
     assert kept.text == "标题写在这里\n\n赞同 12\n评论\n分享\n\n正文在这里，说的是缓存怎样变小，怎样变快。"
+
+
+def test_show_numbers_the_cuts_and_keep_names_wrong_ones(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(library.folder)
+    correction = restore(library, "a.txt", 1, Loader())
+    assert main(["show", "a.txt", "--library", folder]) == 0
+    shown = capsys.readouterr().out
+    assert "--- cut 1 (站内导航): 推荐阅读 位置编码小结" in shown
+    assert "--- cut 2 (推广与引流): 想要更多资料" in shown
+    assert f"--- restored (correction {correction.id}): 阅读量 120" in shown
+    assert main(["show", "a.txt", "--json", "--library", folder]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [cut["number"] for cut in value["numbered_cuts"]] == [1, 2]
+    assert [found["block"] for found in value["corrections"]] == ["阅读量 120"]
+    assert main(["keep", "a.txt", "9", "--library", folder]) == 2
+    assert "has 2 cuts" in capsys.readouterr().err
+    assert main(["keep", "b.txt", str(correction.id), "--undo", "--library", folder]) == 2
