@@ -43,6 +43,7 @@ class Rules:
     titles: re.Pattern[str]
     comments: re.Pattern[str]
     section: re.Pattern[str]
+    hints: re.Pattern[str]
     words: re.Pattern[str]
     words_only: re.Pattern[str]
     start: re.Pattern[str]
@@ -80,6 +81,7 @@ def rules() -> Rules:
         titles=_union(table["openers"]["titles"]),
         comments=_union(table["openers"]["comments"]),
         section=_union(table["openers"]["section"]),
+        hints=_union(table["hints"]["patterns"]),
         words=re.compile(tokens, re.IGNORECASE),
         words_only=re.compile(f"(?>{word}|{number}|{between})++", re.IGNORECASE),  # no way back: each word is tried once
         start=_union(promotion["start"]),

@@ -17,6 +17,11 @@ _ENOUGH_ABOVE = 1.5  # a head needs less: a date or counter with a name above it
 _DROP = 3.5  # a zone ends where its sum has fallen by this much: at a sentence of the text, or some titles
 _HEAD = 80  # lines in which a head is looked for
 _SENTENCE = re.compile(r"[。！？!?；;]|[.](?:\s|$)|[,，].{6}")
+_FEED = re.compile(
+    r"关注|点赞|收藏|评论|留言|转发|订阅|公众号|扫码|微信|私信"
+    r"|\b(?:subscri|comment|cookie|newsletter|follow|advert)",
+    re.I,
+)
 _NO_TITLE = re.compile(r"\d{4}[-/.年]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
 _FORMULA = re.compile(r"\$|\\[\[(a-z]|[=≈→∑∈√]")
 
@@ -25,9 +30,23 @@ def cut_zones(page: Page) -> None:
     """Cut what stands within the head and the tail of the page."""
     filled = [i for i in page.filled if page.reason[i] not in ("image", "contents", "front_matter")]
     weak = {i for i in filled if weak_reason(page, i)}
+    hinted = _hinted(page, filled)
     weak -= {i for n, i in enumerate(filled) if i in weak and in_list_of_text(page, filled, n, weak)}
-    _cut_tail(page, filled, weak)
-    _cut_head(page, filled, weak)
+    _cut_tail(page, filled, weak, hinted)
+    _cut_head(page, filled, weak, hinted)
+
+
+def _hinted(page: Page, filled: Sequence[int]) -> set[int]:
+    """Short lines that speak to the reader about the page; none where the text itself uses such words (a note on feeds)."""
+    found = {
+        i
+        for i in filled
+        if not page.reason[i] and len(page.core[i]) <= 80 and not (page.code[i] or page.is_row(i) or page.is_heading(i))
+        if not page.is_numbered(i) and page.rules.hints.fullmatch(page.core[i])
+    }
+    body = [i for i in filled if not page.reason[i] and (len(page.core[i]) > 16 or page.is_item(i))]
+    spoken = sum(bool(_FEED.search(page.core[i])) for i in body if i not in found)
+    return set() if spoken * 10 >= len(body) and spoken else found
 
 
 def weak_reason(page: Page, i: int) -> str:
@@ -38,13 +57,13 @@ def weak_reason(page: Page, i: int) -> str:
     return reason or ("counters" if not page.is_numbered(i) and page.rules.words_of(page.core[i])[0] else "")
 
 
-def _cut_tail(page: Page, filled: Sequence[int], weak: set[int]) -> None:
+def _cut_tail(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int]) -> None:
     values: list[float] = []
     dense = _dense(page, filled)
     opened, written = "", 0  # «titles» or «comments»: what the short lines below an opener are; lines of text so far
     for i in filled:
         opened = _opened(page, i, opened) if written else ""
-        value = _tail_value(page, i, opened, i in weak)
+        value = 1.0 if i in hinted else _tail_value(page, i, opened, i in weak)
         values.append(max(value, -0.3) if i in dense else value)
         if values[-1] <= -4:
             opened = ""
@@ -55,7 +74,7 @@ def _cut_tail(page: Page, filled: Sequence[int], weak: set[int]) -> None:
         total += values[n]
         if total < highest - _DROP:
             break
-        if values[n] >= 3 and total > highest:
+        if values[n] >= 1 and (values[n] >= 3 or filled[n] in hinted) and total > highest:
             highest, start = total, n
     if highest < _ENOUGH:
         return
@@ -103,12 +122,15 @@ def _tail_value(page: Page, i: int, opened: str, weak: bool) -> float:
     return -2.0 if len(text) <= 20 else -4.0 if len(text) <= 60 else -6.0
 
 
-def _cut_head(page: Page, filled: Sequence[int], weak: set[int]) -> None:
+def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int]) -> None:
     dense = _dense(page, filled)
     total = highest = 0.0
     end = -1
+    asked = False
     for n, i in enumerate(filled[:_HEAD]):
-        value = _head_value(page, i, i in weak)
+        value = 1.0 if i in hinted else _head_value(page, i, i in weak)
+        if n < 12 and value == -8.0 and page.is_item(i) and not page.is_numbered(i) and not asked:
+            value, asked = -0.5, True  # a question may be the title of the page
         value = max(value, -0.2) if i in dense else value
         total += max(value, 0.0) if n == 0 else value
         if total < highest - _DROP:
@@ -122,7 +144,7 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int]) -> None:
     for n, i in enumerate(filled[: end + 1]):
         if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i]:
             continue
-        if i in weak or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
+        if i in weak or i in hinted or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
             page.cut([i], next((page.reason[j] for j in filled[n : end + 1] if page.reason[j] in _CERTAIN), "author"))
 
 
