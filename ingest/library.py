@@ -15,7 +15,7 @@ from typing import Any, Self
 import filelock
 import numpy as np
 
-from ingest import vectors
+from ingest import corrections, vectors
 from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
 from ingest.errors import LibraryBusy, MianpuError
 from ingest.fulltext import match_expression, words
@@ -248,6 +248,7 @@ class Library:
                 connection.execute("UPDATE documents SET name = '/' || id WHERE id = ?", row or (0,))  # no name begins with a slash
             for row, (_, new, source) in zip(ids, renames, strict=True):
                 connection.execute("UPDATE documents SET name = ?, source = ? WHERE id = ?", (new, source, *(row or (0,))))
+            corrections.rename(connection, {old: new for old, new, _ in renames if old != new})
 
     def forget_unused_embeddings(self) -> int:
         """Drop embeddings that no passage or question uses any more; returns how many."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ingest.cleaning import code_lines
+from ingest.page import code_lines
 
 _CHINESE = "一二三四五六七八九十百"
+_BEGIN = re.compile(r"\\begin\{([A-Za-z]{1,20}\*?)\}")
+_FORMULA_LINES = 60  # lines of a displayed formula
 _LONGEST = 600  # characters; a longer line is a paragraph, whatever it begins with
 _MARKS = re.compile(r"\*\*|__|[*_`]|</?(?:b|strong|font|span|u)\b[^<>]{0,80}>")
 _ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t\u3000]+|(?=[^\s#!]))")
@@ -33,14 +35,15 @@ _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _NUMBER_STARTS = frozenset(f"0123456789{_CHINESE}（(第模部专PC面问题QqＱ①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳")
 _BARE_NUMBER = re.compile(r"(\d{1,3})\s+(?=\D)")
 _QUESTION_LABEL = re.compile(
-    r"[【\[（(]?(?:问题|提问|问|面试官|面试题|题目|[QqＱ]|[Qq]uestion)(?:[】\]）)]\s*[:：]?|\s*\d{0,3}\s*[:：])(?:\*\*|__)?\s*"
+    r"[【\[（(]?(?:问题|提问|追问|反问|问|面试官(?:追?问|：)?|面试题|题目|[QqＱ]|[Qq]uestion|[Ff]ollow-?up(?: question)?)"
+    r"(?:[】\]）)]\s*[:：]?|\s*[\d一二三四五六七八九十]{0,3}\s*[:：])(?:\*\*|__)?\s*"
 )
-_LABEL_STARTS = frozenset("【[（(问提面题QqＱ")
+_LABEL_STARTS = frozenset("【[（(问提追反面题QqＱFf")
 _ANSWER_LABEL = re.compile(
     r"(?:[-*>] |[^\w\s]\s*)?(?:\*\*|__)?[【\[（(]?"
     r"(?:(?:参考|标准|正确|简要|简短|详细|面试|推荐|示例|最准确|核心)?(?:回答|答案|解答|作答|答)(?:要点|示范)?|(?:答案|参考)?解析"
-    r"|候选人|面试者|求职者|[AaＡ]|[Aa]nswer|[Aa]ns)"
-    r"(?:[】\]）)](?:\*\*|__)?\s*[:：]?|\s*\d{0,3}(?:\*\*|__)?\s*[:：])(?:\*\*|__)?\s*"
+    r"|候选人|面试者|求职者|应聘者|我(?:答|的回答|的答案)?|本人|[AaＡ]|[Aa]nswer|[Aa]ns)"
+    r"(?:[】\]）)](?:\*\*|__)?\s*[:：]?|\s*\d{0,3}(?:\*\*|__)?\s*[:：]|\s?\d{1,3}\s*[.、．])(?:\*\*|__)?\s*"
 )
 _ANSWER_ALONE = re.compile(r"[*_#【\[\s]*(?:参考|标准)?(?:回答|答案|解答|解析|答)[*_】\]\s]*")
 _ASK_WORD = re.compile(
@@ -53,7 +56,7 @@ _ASK_VERB = re.compile(
     r"(?:说一?[下说]|说明|介绍一?[下]?|简述|概述|阐述|解释|讲一?[下讲]|讲述|谈一?[下谈]|描述|比较|对比|推导|证明|写[出一]|手写"
     r"|手撕|实现|列举|列出|举例|分析|聊[聊一]|计算|估算|给出|总结)"
     r"|^(?:explain|describe|compare|define|discuss|derive|implement|write|list|name|give|walk me|tell me|contrast|calculate"
-    r"|estimate|outline|summari[sz]e)\b",
+    r"|estimate|outline|summari[sz]e|differences? between)\b",
     re.I,
 )
 _ASK_INSIDE = re.compile(
@@ -91,8 +94,8 @@ class Line:
     ``title_start`` and ``title_end`` are the span of the title in the text, marks, number and label taken off; ``plain`` is the
     title folded and without marks. ``style`` names the kind of number («number», «chinese», «decimal» …), ``parts`` its parts.
     ``block`` numbers blocks that stay together (code, formulas; 0: none), which like the rows of tables are ``protected``: no
-    heading, no question. ``lead`` counts the lines above that are nothing but this line's number. ``role`` is set later:
-    «question», «heading», «underline».
+    heading, no question. ``quote``: its bullets are marks of a quotation («> »). ``lead`` counts the lines above that are nothing
+    but this line's number. ``role`` is set later: «question», «heading», «underline».
     """
 
     index: int
@@ -102,6 +105,7 @@ class Line:
     indent: int = 0
     atx: int = 0
     bullet: bool = False
+    quote: bool = False
     bold: bool = False
     style: str = ""
     number: int = 0
@@ -144,29 +148,37 @@ def _protected_lines(raw: Sequence[str]) -> tuple[list[bool], list[int]]:
     """
     protected = code_lines(raw)
     tables: set[int] = set()
-    opened = -1
+    opened, closing = -1, ""
     for i, line in enumerate(raw):
-        stripped = line.strip()
         if protected[i]:
             opened = -1
             continue
+        if opened >= 0 and i - opened <= _FORMULA_LINES:  # further apart they are no pair
+            if (line.count("$$") % 2 == 1) if closing == "$$" else closing in line:
+                protected[opened : i + 1] = [True] * (i + 1 - opened)
+                opened = -1
+            continue
+        stripped = line.strip()
         if stripped.startswith("|"):
             protected[i] = True
             tables.add(i)
-        edge = stripped.count("$$") % 2 == 1 or stripped in ("\\[", "\\]") or stripped.startswith(("\\begin{", "\\end{"))
-        if edge:
-            if opened < 0:
-                opened = i
-            else:
-                if i - opened <= 60:  # further apart they are no pair
-                    protected[opened : i + 1] = [True] * (i + 1 - opened)
-                opened = -1
+        opened, closing = (i, found) if (found := _opens_formula(stripped)) else (-1, "")
     blocks, block = [0] * len(raw), 0
     for i, kept in enumerate(protected):
         if kept and i not in tables:
             block += not (i and blocks[i - 1])
             blocks[i] = block
     return protected, blocks
+
+
+def _opens_formula(line: str) -> str:
+    """What closes the displayed formula that a line opens and does not close, or ''."""
+    if line.count("$$") % 2 == 1:
+        return "$$"
+    if line.rfind("\\[") > line.rfind("\\]") and (line.startswith("\\[") or line.endswith("\\[")):
+        return "\\]"
+    begun = _BEGIN.match(line)
+    return "" if begun is None or f"\\end{{{begun[1]}}}" in line else f"\\end{{{begun[1]}}}"
 
 
 def _parse(line: Line, markdown: bool) -> None:
@@ -177,6 +189,7 @@ def _parse(line: Line, markdown: bool) -> None:
         line.atx, at = len(atx[1]), atx.end()
     else:
         while bullet := _BULLET.match(text, at):
+            line.quote = text[at] == ">" and line.bullet == line.quote
             line.bullet = True
             at = bullet.end()
     end = len(text.rstrip())
@@ -194,7 +207,7 @@ def _parse(line: Line, markdown: bool) -> None:
             break
     at = _after(_OPENING, text, at, end)
     label = _QUESTION_LABEL.match(text, at, end) if at < end and text[at] in _LABEL_STARTS else None
-    if label and not line.bullet and label.end() < end:
+    if label and (line.quote or not line.bullet) and label.end() < end:
         line.label, at = True, label.end()
     while at < end and text[at] in " \t\u3000*_":
         at += 1

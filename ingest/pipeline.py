@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ingest import files, reading
 from ingest.cleaning import clean
+from ingest.corrections import NONE, Corrections, corrections_of
 from ingest.document import Document, ParsedDocument
 from ingest.errors import Interrupted, MianpuError
 from ingest.files import FoundFile
@@ -25,7 +26,7 @@ from ingest.splitting import split, title_of
 if TYPE_CHECKING:
     from ingest.embedding import Embedder
 
-PIPELINE = "2"
+PIPELINE = "3"
 """Version of reading, cleaning and splitting: a document made by another version is made again."""
 GROUP = 256
 """Documents are published together until they hold this many passages: every publication writes the vector file once."""
@@ -56,10 +57,13 @@ class IngestSummary:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def parse_document(path: Path, name: str, data: bytes) -> ParsedDocument:
-    """One file, from its bytes to passages: reading, cleaning, splitting. Raises MianpuError when nothing is left to ingest."""
+def parse_document(path: Path, name: str, data: bytes, corrected: Corrections = NONE) -> ParsedDocument:
+    """One file, from its bytes to passages: reading, cleaning, splitting. Raises MianpuError when nothing is left to ingest.
+
+    ``corrected`` is what a person restored and cut in the document before.
+    """
     raw = reading.parse(path, data)
-    cleaned = clean(raw.text, raw.markup, raw.furniture)
+    cleaned = clean(raw.text, raw.markup, raw.furniture, keep=corrected.keep, drop=corrected.drop)
     known = {key for key, _ in cleaned.metadata}
     metadata = (*cleaned.metadata, *((key, value) for key, value in raw.metadata if key not in known))
     title = title_of(cleaned.text, raw.markup, name, metadata)
@@ -164,7 +168,7 @@ class _Run:
                 with self.timed("read"):
                     data = files.read_bytes(file.path)
                 with self.timed("split"):
-                    parsed.append(parse_document(file.path, name, data))
+                    parsed.append(parse_document(file.path, name, data, corrections_of(self.library, name)))
             except MianpuError as error:
                 self.fail(file.path, error)
         if plan.work:

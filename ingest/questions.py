@@ -11,19 +11,38 @@ from itertools import pairwise
 
 from ingest.lines import FRAME_TITLE, Line, is_answer_label
 
+_MAY_BE_ANSWER = re.compile(r"[\s>*]*(?:[AaＡ](?![a-z])|我|本人)")
+_OPTION = re.compile(r"\s*[A-HＡ-Ｈ]\s*[.、．:：)）]\s*\S")
+_ASKING_PAGE = re.compile(
+    r"题|面试|[一二三四五六]面|面经|面筋|凉经|手撕|问答|八股|追问|FAQ|Q ?& ?A|interview|questions?\b|quiz|onsite", re.I
+)
+_INTERVIEW_ITEM = re.compile(
+    r"自我介绍|手撕|反问|拷打|深挖|八股|算法题|代码题?[:：]|场景题|智力题|项目|实习|有什么想问|想问我|leetcode|力扣"
+    r"|(?:原理|结构|区别|流程|优缺点|作用|实现|细节|过程|思路|方案|难点|对比|机制|架构|公式|推导|优化|损失|复杂度)$",
+    re.I,
+)
+
 
 def mark_questions(lines: Sequence[Line]) -> None:
     """Give every line that is a question the role «question»."""
     free = [line for line in lines if not line.protected and line.plain]
+    asking = _is_asking_page(lines)
     _mark_labelled(lines)
-    _mark_headings(free)
+    _mark_headings(free, asking=asking)
     outside = [line for line in _outside_questions(free) if not line.atx and not line.bullet]
     _mark_chain([line for line in outside if line.style == "number" and line.indent <= 3], lines)
     _mark_other_numbers(outside)
     _mark_bold(outside)
     if sum(line.role == "question" for line in lines) < 2:
         _mark_standing_alone(lines)
+    if asking:
+        _mark_interview_lists(lines)
     _mark_bare_lists(lines)
+
+
+def _is_asking_page(lines: Sequence[Line]) -> bool:
+    """Whether the first lines of a page say that it holds questions."""
+    return any(_ASKING_PAGE.search(line.plain) for line in lines[:3] if len(line.plain) <= 60 and (not line.style or line.atx))
 
 
 def _mark_labelled(lines: Sequence[Line]) -> None:
@@ -33,7 +52,7 @@ def _mark_labelled(lines: Sequence[Line]) -> None:
     """
     labels = [is_answer_label(line) for line in lines]
     for n, line in enumerate(lines):
-        if line.label and line.plain and not line.bullet and (line.asks or any(labels[n + 1 : n + 4])):
+        if line.label and line.plain and (line.quote or not line.bullet) and (line.asks or any(labels[n + 1 : n + 4])):
             line.role = "question"
     counted = [line for line in lines if line.style == "ask" and line.plain and not line.bullet]
     clear = sum(line.asks >= 2 for line in counted)
@@ -43,25 +62,35 @@ def _mark_labelled(lines: Sequence[Line]) -> None:
         if line.asks or (clear >= 2 and clear * 4 >= len(counted) and goes_on):
             line.role = "question"
     for (above, line), answers in zip(pairwise(lines), labels[1:], strict=False):
-        if not answers or above.role == "question" or (line.text.strip()[0] in "AaＡ" and above.asks < 2):
-            continue  # «A:» also opens the options of a test
+        if not answers or above.role == "question" or (above.asks < 2 and _MAY_BE_ANSWER.match(line.text)):
+            continue  # «A:» also opens the options of a test, «我:» a remark
+        if _OPTION.match(above.text):
+            continue
         if not above.protected and above.plain and len(above.plain) <= 400 and not above.bullet and above.plain[0] not in "(【[":
             above.role = "question"
 
 
-def _mark_headings(free: Sequence[Line]) -> None:
+def _mark_headings(free: Sequence[Line], *, asking: bool) -> None:
     headings = [line for line in free if line.atx]
     marked = [line for line in headings if line.asks == 3]
     levels = {line.atx for line in marked}
     strict = len(marked) >= 3  # the page marks its questions: a heading of another level without a mark is a section
     for line in headings:
-        if line.asks == 3 or (line.asks == 2 and (not strict or line.atx in levels)):
+        # Without a mark a single heading («怎么换的») may as well be a section of prose.
+        several = asking or line.style or marked or sum(other.asks >= 2 for other in headings if other.atx == line.atx) >= 2
+        if line.asks == 3 or (line.asks == 2 and several and (not strict or line.atx in levels)):
             line.role = "question"
+    for level in {line.atx for line in headings if line.asks == 1}:
+        group = [line for line in headings if line.atx == level and not FRAME_TITLE.fullmatch(line.plain)]
+        if len(group) >= 2 and all(line.asks for line in group) and (asking or any(line.role for line in free if line.label)):
+            _accept(group)  # «讲讲 X», «介绍 Y» throughout, on a page with questions of other kinds
     for level in levels | {line.atx for line in headings}:
         group = [line for line in headings if line.atx == level and line.style in ("number", "decimal", "ask")]
         clear, some = sum(line.role == "question" for line in group), sum(line.asks >= 1 for line in group)
         if clear >= 2 and some * 5 >= len(group) * 3:
             _accept(group)
+        elif asking and len(group) >= 2 and all(line.asks or line.style == "ask" for line in group):
+            _accept(group)  # «1. 写一个 softmax», «2. 推导梯度»: requests throughout, on a page of questions
 
 
 def _accept(lines: Sequence[Line]) -> None:
@@ -213,6 +242,23 @@ def _mark_standing_alone(lines: Sequence[Line]) -> None:
             found.append(line)
     if len(found) >= 2:
         _accept(found)
+
+
+def _mark_interview_lists(lines: Sequence[Line]) -> None:
+    """On a page of an interview, three or more numbered lines right below each other, half of which could be asked."""
+    run: list[Line] = []
+    for line in [*lines, None]:
+        listed = line is not None and not line.protected and not line.atx and line.style == "number" and line.role != "heading"
+        listed = listed and line is not None and 2 <= len(line.plain) <= 120 and line.plain[-1] not in "。；;:："
+        goes_on = line is not None and (not run or (line.number == run[-1].number + 1 and line.indent == run[-1].indent))
+        if line is not None and listed and goes_on:
+            run.append(line)
+            continue
+        if len(run) >= 3 and run[0].number == 1:
+            could = sum(item.asks >= 1 or bool(_INTERVIEW_ITEM.search(item.plain)) for item in run)
+            if could * 2 >= len(run) and any(item.asks >= 1 or _INTERVIEW_ITEM.search(item.plain) for item in run[:2]):
+                _accept(run)
+        run = [line] if line is not None and listed and line.number == 1 else []
 
 
 def _mark_bare_lists(lines: Sequence[Line]) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ingest.document import Document, Heading, ParsedDocument, Passage, QuestionAnswer, fold
 from ingest.outline import Outline, answer_start, is_trailing, outline
+from ingest.tables import table_pairs
 
 TARGET = 180
 """Tokens a passage should have."""
@@ -27,7 +28,10 @@ TINY = 45
 """Fewer tokens than this do not make a passage when there is a neighbour to join."""
 _TITLE = 150  # characters of a heading that are kept in the path of a passage
 
-_FORMULA = re.compile(r"\$\$.{1,2000}?\$\$|\$[^$\n]{1,300}\$|\\\(.{1,300}?\\\)|`[^`\n]{1,200}`", re.DOTALL)
+_FORMULA = re.compile(
+    r"\$\$.{1,2000}?\$\$|\\\[.{1,2000}?\\\]|\\begin\{([A-Za-z]{1,20}\*?)\}.{1,2000}?\\end\{\1\}|\$[^$\n]{1,300}\$|\\\(.{1,300}?\\\)|`[^`\n]{1,200}`",
+    re.DOTALL,
+)
 _SENTENCE = re.compile(r"[。！？!?；;\n]+[”’\"'）)」』】]*|\.(?=\s)")
 _CLAUSE = re.compile(r"[，,、：:\s）)】|]")
 
@@ -40,7 +44,11 @@ def split(document: Document) -> ParsedDocument:
         Heading(node.start, node.title_end if node.inline_answer else node.end, node.level, tree.title(n))
         for n, node in enumerate(found.nodes)
     )
-    return ParsedDocument(document, headings, tuple(tree.passages(document)), tuple(tree.pairs(document.name)))
+    return ParsedDocument(document, headings, tuple(tree.passages(document)), tuple(sorted(tree.pairs(document.name), key=_place)))
+
+
+def _place(pair: QuestionAnswer) -> int:
+    return pair.question_start
 
 
 def title_of(text: str, markup: str, name: str, metadata: Sequence[tuple[str, str]] = ()) -> str:
@@ -174,6 +182,18 @@ class _Tree:
             yield QuestionAnswer(
                 document, question, node.title_start, node.title_end, self.text[start:end], start, end, self.path(n)
             )
+        yield from self._table_pairs(document, seen)
+
+    def _table_pairs(self, document: str, seen: set[str]) -> Iterator[QuestionAnswer]:
+        lines = [node.start for node in self.nodes]
+        for (asked, asked_end), (start, end) in table_pairs(self.text, self.lines):
+            question = self.text[asked:asked_end]
+            if (key := fold(question)) in seen:
+                continue
+            seen.add(key)
+            above = bisect_right(lines, asked) - 1
+            path = (*self.path(above), self.title(above)[:_TITLE]) if above >= 0 else ()
+            yield QuestionAnswer(document, question, asked, asked_end, self.text[start:end], start, end, path)
 
     # --- passages ---
 
@@ -254,7 +274,8 @@ class _Tree:
         atoms: list[tuple[int, int]] = []
         for begin, stop in self._blocks(first, end):
             begin = max(begin, start) if start is not None else begin
-            atoms += self._cut(begin, stop, budget) if self._cost(begin, stop) > budget else [(begin, stop)]
+            fits = self._cost(begin, stop) <= budget
+            atoms += [(begin, stop)] if fits else self._cut(begin, stop, budget, by_lines=self.text.find("\n", begin, stop) >= 0)
         total = self._cost(atoms[0][0], atoms[-1][1])
         goal = total / max(1, round(total / TARGET))
         groups: list[list[tuple[int, int]]] = [[]]
@@ -281,15 +302,19 @@ class _Tree:
             yield self.lines[n].start + self.lines[n].indent, self.lines[m - 1].end
             n = m
 
-    def _cut(self, start: int, end: int, budget: float) -> Iterator[tuple[int, int]]:
-        """Cut a span that is too long: behind a sentence, else behind a clause, else anywhere; not inside a formula if it fits."""
+    def _cut(self, start: int, end: int, budget: float, *, by_lines: bool) -> Iterator[tuple[int, int]]:
+        """Cut a span that is too long: behind a sentence, else behind a clause, else anywhere; not inside a formula if it fits.
+
+        ``by_lines``: a block of lines (code, a formula) is cut behind a line where one ends in time.
+        """
         formulas = [match.span() for match in _FORMULA.finditer(self.text, start, end)]
         starts = [span[0] for span in formulas]
         goal = min(budget, TARGET * 1.2)
         while self._cost(start, end) > budget:
             high = self._within(start, goal)
             low = max(self._within(start, goal / 2), start + 1)
-            cut = self._boundary(low, high)
+            line = self.text.rfind("\n", start + 1, high) + 1 if by_lines else 0
+            cut = line or self._boundary(low, high)
             inside = bisect_left(starts, cut) - 1
             if inside >= 0 and formulas[inside][0] < cut < formulas[inside][1]:
                 before, behind = formulas[inside]

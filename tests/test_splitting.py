@@ -264,7 +264,7 @@ def test_an_open_question_that_is_answered_below_counts_once() -> None:
         "```\n# 什么是注释？\n1. 为什么？\n```\n\n代码到此为止。",
         "特点\n\n1. 快\n2. 好\n3. 省\n\n因此大家都用它。",
         "- 长文本：如何应对遗忘。\n- 质量：如何评估。",
-        "| 问题 | 答案 |\n| --- | --- |\n| 什么？ | 某物 |",
+        "| 方法 | 为什么？ |\n| --- | --- |\n| 什么？ | 某物 |",
     ],
 )
 def test_what_is_no_question(text: str) -> None:

@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
         "ingest": _ingest,
         "list": _list,
         "show": _show,
+        "keep": _keep,
         "questions": _questions,
         "remove": _remove,
         "search": _search,
@@ -96,10 +97,43 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from ingest.boilerplate import reason_name
+    from ingest.corrections import corrections
+    from ingest.restoring import listed_cuts
+
     with Library.open(args.library) as library:
         document = library.document(args.document)
-    cuts = [f"--- cut ({cut.reason}): {' '.join(cut.text.split())[:120]}" for cut in document.cuts]
-    return _print(args, asdict(document), "\n".join([document.text, *cuts]))
+        corrected = corrections(library, args.document)
+    cuts = listed_cuts(document)
+    lines = [f"--- cut {number} ({reason_name(cut.reason)}): {_brief(cut.text, 120)}" for number, cut in enumerate(cuts, start=1)]
+    lines += [
+        f"--- {'restored' if c.kind == 'restore' else 'cut by you'} (correction {c.id}): {_brief(c.text, 120)}" for c in corrected
+    ]
+    if cuts:
+        lines.append(f"put a cut back: mianpu keep {document.name} NUMBER")
+    value = {
+        **asdict(document),
+        "numbered_cuts": [{"number": number, **asdict(cut)} for number, cut in enumerate(cuts, start=1)],
+        "corrections": [asdict(correction) for correction in corrected],
+    }
+    return _print(args, value, "\n".join([document.text, *lines]))
+
+
+def _keep(args: argparse.Namespace) -> int:
+    from ingest.embedding import load_embedder
+    from ingest.restoring import restore, undo
+
+    progress = TerminalProgress()
+    with Library.open(args.library) as library:
+        if args.undo:
+            undo(library, args.number, lambda: load_embedder(args.embedding_model, progress), document=args.document)
+            return _print(args, {"undone": args.number}, f"correction {args.number} of {args.document} is taken back")
+        kept = restore(library, args.document, args.number, lambda: load_embedder(args.embedding_model, progress))
+    return _print(
+        args,
+        asdict(kept),
+        f"kept in {args.document}: {_brief(kept.text)}\ntake it back: mianpu keep {args.document} {kept.id} --undo",
+    )
 
 
 def _questions(args: argparse.Namespace) -> int:
