@@ -18,6 +18,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from ingest.corrections import corrections
 from ingest.document import content_hash
 from ingest.errors import MianpuError
 from web import chat, concepts, interview, library, progress
@@ -198,7 +199,8 @@ def _routes(app: FastAPI, desk: Desk, language: str) -> None:
             found = desk.library.document(name)
         except MianpuError:
             return HTMLResponse(notice(t("document.gone", name=name), "bad"), status_code=404)
-        return HTMLResponse(document_page(found, t, language, _offset(start), _offset(end)))
+        known = corrections(desk.library, name)
+        return HTMLResponse(document_page(found, t, language, _offset(start), _offset(end), known))
 
     @app.get(f"{base}/concept")
     def concept(key: str) -> HTMLResponse:

@@ -13,6 +13,7 @@ from assistant.schedule import cards_due
 from ingest.errors import Interrupted, MianpuError
 from ingest.library import Library
 from ingest.pipeline import PIPELINE, IngestSummary, ingest
+from ingest.restoring import restore, undo
 from kg.graph import ConceptGraph
 
 UPLOADS = "uploads"  # folder below the library that keeps what was dropped onto the page
@@ -156,6 +157,14 @@ class Desk:
         for source in sources:
             if source.resolve().parent == uploads:
                 source.unlink(missing_ok=True)
+
+    def restore_cut(self, name: str, number: int) -> None:
+        """Put back what cleaning cut out of a document: the cut of this number. Raises MianpuError."""
+        restore(self.library, name, number, lambda: self.assistant.embedder)
+
+    def undo_correction(self, name: str, correction: int) -> None:
+        """Take a correction of a document back. Raises MianpuError."""
+        undo(self.library, correction, lambda: self.assistant.embedder, name)
 
     def _ingest(self, paths: Sequence[Path]) -> None:
         try:

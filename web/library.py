@@ -1,6 +1,6 @@
 """The library view: which documents are there, what they say, what was cut from them, and adding more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -52,7 +52,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 start = gr.Button(t("library.start"), variant="primary", elem_id="ingest")
                 starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
                 stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
-            state = panel("", elem_id="job")
+            state = panel("", elem_id="job", js="watch('value', () => mianpu.mended(element))")
     timer = gr.Timer(0.6, active=False)
     outputs = [state, stop, timer]
 
@@ -80,15 +80,31 @@ def view(t: Texts, desk: Desk) -> LibraryView:
             return document_list(desk.library.documents(), t), notice(str(error), "bad")
         return document_list(desk.library.documents(), t), notice(t("library.removed", name=event._data["value"]), "good")
 
+    def mend(event: gr.EventData, how: Callable[[str, int], None]) -> tuple[str, str]:
+        number, _, name = str(event._data["value"]).partition(" ")
+        try:
+            how(name, int(number))
+        except MianpuError as error:
+            return document_list(desk.library.documents(), t), notice(str(error), "bad")
+        return document_list(desk.library.documents(), t), notice(t("document.mended", name=name), "good")
+
+    def put_back(event: gr.EventData) -> tuple[str, str]:
+        return mend(event, desk.restore_cut)
+
+    def undo(event: gr.EventData) -> tuple[str, str]:
+        return mend(event, desk.undo_correction)
+
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     start.click(start_reading, [upload, path], [*outputs, upload], **quiet)
     starter.click(lambda: begin([starter_notes()]), None, outputs, **quiet)
     stop.click(desk.stop_ingest, None, None, **quiet)
     removed = documents.remove(remove, None, [documents, state], **quiet)
+    documents.restore(put_back, None, [documents, state], **quiet)
+    documents.undo(undo, None, [documents, state], **quiet)
     return LibraryView(documents, state, stop, timer, removed)
 
 
-_BUS = "mianpu.connect('library', trigger, ['remove'])"
+_BUS = "mianpu.connect('library', trigger, ['remove', 'restore', 'undo'])"
 
 
 def document_list(documents: Sequence[DocumentInfo], t: Texts) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from ingest.cleaning import reason_name
+from ingest.boilerplate import reason_name
+from ingest.corrections import Correction
 from ingest.document import Document, Passage
+from ingest.restoring import listed_cuts
 from kg.concepts import Concept
 from web.markdown import Span, inline, to_html
 from web.texts import Texts
@@ -79,6 +81,11 @@ def place(passage: Passage) -> str:
     return " › ".join(passage.headings) or passage.document
 
 
+def page_of(passage: Passage, t: Texts) -> str:
+    """The page of a passage, where its format has pages."""
+    return t("passage.page", n=passage.page) if passage.page else ""
+
+
 def opens(document: str, start: int | None = None, end: int | None = None) -> dict[str, object]:
     """Attributes that make an element open a document at a span."""
     return {"data_open": document, "data_start": start, "data_end": end}
@@ -96,6 +103,7 @@ def passage_card(passage: Passage, t: Texts, *, number: int | None = None, spans
     headings = [h for h in passage.headings if h]
     title = headings[-1] if headings else passage.document
     trail = " › ".join([passage.document, *headings[:-1]]) if headings else ""
+    trail = " · ".join(part for part in (trail, page_of(passage, t)) if part)
     return (
         f'<article class="passage"{attributes(data_number=number)}><header>{mark}<div><h4>{inline(title)}</h4>'
         f'<p class="trail">{escape(trail)}</p></div></header><div class="prose clamp">{to_html(passage.text, shifted)}</div>'
@@ -103,25 +111,62 @@ def passage_card(passage: Passage, t: Texts, *, number: int | None = None, spans
     )
 
 
-def document_page(document: Document, t: Texts, language: str, start: int | None = None, end: int | None = None) -> str:
-    """A whole document, the span marked; what was cut out of it stands below with reasons."""
+def document_page(
+    document: Document,
+    t: Texts,
+    language: str,
+    start: int | None = None,
+    end: int | None = None,
+    corrections: Sequence[Correction] = (),
+) -> str:
+    """A whole document, the span marked; what was cut out of it stands below with reasons, and can be put back."""
     spans = [Span(start, end)] if start is not None and end is not None and 0 <= start < end <= len(document.text) else []
-    facts = [document.name, t("document.characters", n=f"{len(document.text):,}")]
-    cuts = ""
-    if document.cuts:
-        rows = "".join(
-            f"<li><b>{escape(reason_name(cut.reason, language))}</b><pre>{escape(_brief(cut.text, 400))}</pre></li>"
-            for cut in document.cuts
-        )
-        cuts = (
-            f'<details class="cuts"><summary>{escape(t("document.cuts", n=len(document.cuts)))}</summary><ul>{rows}</ul></details>'
-        )
+    facts = [document.name, *_metadata(document), t("document.characters", n=f"{len(document.text):,}"), _format(document)]
     return (
         f'<header class="reader-head"><div><h2>{inline(document.title or document.name)}</h2>'
         f'<p class="trail">{escape(" · ".join(facts))}</p></div>'
         f"{button(t('close'), kind='quiet', data_act='close-reader')}</header>"
-        f'<div class="reader-text" tabindex="0"><div class="prose">{to_html(document.text, spans)}</div>{cuts}</div>'
+        f'<div class="reader-text" tabindex="0"><p class="reader-said" role="status"></p>'
+        f'<div class="prose">{to_html(document.text, spans)}</div>'
+        f"{_cuts(document, t, language)}{_corrections(document, corrections, t)}</div>"
     )
+
+
+def _metadata(document: Document) -> list[str]:
+    """Author, date and address where they are known; the address is text, nobody is led away."""
+    known = {key.lower(): value for key, value in document.metadata}
+    return [known[key] for key in ("author", "date", "address") if known.get(key)]
+
+
+def _format(document: Document) -> str:
+    return f"{document.format.upper() if len(document.format) < 6 else document.format} {document.encoding}".strip()
+
+
+def _cuts(document: Document, t: Texts, language: str) -> str:
+    cuts = listed_cuts(document)
+    if not cuts:
+        return ""
+    rows = "".join(
+        f"<li><b>{escape(reason_name(cut.reason, language))}</b>"
+        f"{_mend(t('document.restore'), 'restore', number, document.name)}<pre>{escape(_brief(cut.text, 400))}</pre></li>"
+        for number, cut in enumerate(cuts, start=1)
+    )
+    return f'<details class="cuts"><summary>{escape(t("document.cuts", n=len(cuts)))}</summary><ul>{rows}</ul></details>'
+
+
+def _corrections(document: Document, corrections: Sequence[Correction], t: Texts) -> str:
+    if not corrections:
+        return ""
+    rows = "".join(
+        f"<li><b>{escape(t(f'document.{correction.kind}d'))}</b>"
+        f"{_mend(t('document.undo'), 'undo', correction.id, document.name)}<pre>{escape(_brief(correction.text, 400))}</pre></li>"
+        for correction in corrections
+    )
+    return f'<details class="cuts" open><summary>{escape(t("document.corrections"))}</summary><ul>{rows}</ul></details>'
+
+
+def _mend(label: str, what: str, number: int, name: str) -> str:
+    return button(label, kind="quiet mend", data_send=f"library:{what}", data_value=f"{number} {name}")
 
 
 def highlighted(text: str, spans: Sequence[tuple[int, int]]) -> str:

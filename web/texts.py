@@ -130,6 +130,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "side.passages": ("资料", "Passages"),
     "side.near": ("相近的资料", "Passages near the question"),
     "side.empty": ("提问之后，找到的资料会出现在这里。", "The passages an answer rests on appear here."),
+    "passage.page": ("第 {n} 页", "page {n}"),
     "passage.open": ("在原文中查看", "Read in its document"),
     "chats.title": ("历史对话", "Earlier chats"),
     "chats.none": ("还没有对话", "No chats yet"),
@@ -139,6 +140,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     # documents
     "document.characters": ("{n} 字", "{n} characters"),
     "document.cuts": ("清理掉的内容：{n} 处", "Cut while cleaning: {n} places"),
+    "document.restore": ("恢复", "Put back"),
+    "document.undo": ("撤销", "Undo"),
+    "document.corrections": ("你的更正", "Your corrections"),
+    "document.restored": ("恢复的内容", "Put back"),
+    "document.cutd": ("你删去的内容", "Cut by you"),
+    "document.mended": ("已更正，重新读入了《{name}》", "Corrected; {name} was read in again"),
     "document.gone": ("资料库里没有《{name}》了", "{name} is no longer in the library"),
     # interview
     "interview.title": ("模拟面试", "Mock interview"),

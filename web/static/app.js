@@ -80,10 +80,13 @@
 
   // --- the reader: a document with a span marked, beside the chat or in a dialog elsewhere ------------------------
   let openedFrom = null;
+  let opened = null; // the name of the document in the reader
+  let mending = false; // a correction of it is on its way
   async function openDocument(name, start, end, from) {
     const html = await fragment("document", { name, start: start ?? "", end: end ?? "" });
     const docked = $("#reader");
     openedFrom = from;
+    opened = name;
     let place;
     if (isVisible($("#side")) && docked) {
       $("#side").classList.add("reading");
@@ -105,6 +108,23 @@
     }));
     const close = $("[data-act=close-reader]", place);
     if (close) close.focus({ preventScroll: true });
+  }
+
+  // After a correction the document is shown as it is now, and what came of it stands above its text.
+  async function mended(element) {
+    if (!mending || !opened) return;
+    mending = false;
+    const place = $("#side.reading #reader") || $("#reader-dialog .reader-body");
+    const box = $(".reader-text", place);
+    const [top, unfolded] = [box ? box.scrollTop : 0, Boolean($(".cuts[open]", place))];
+    place.innerHTML = await fragment("document", { name: opened, start: "", end: "" });
+    const said = $(".reader-said", place);
+    if (!said) return;
+    said.textContent = element.textContent.trim();
+    said.className = `reader-said notice ${$(".notice.bad", element) ? "bad" : "good"}`;
+    if (unfolded) place.querySelectorAll(".cuts").forEach((part) => part.setAttribute("open", ""));
+    $(".reader-text", place).scrollTop = top;
+    said.scrollIntoView({ block: "nearest" });
   }
 
   function closeReader() {
@@ -238,6 +258,10 @@
         }, 3000);
         return;
       }
+      if (target.classList.contains("mend")) {
+        mending = true;
+        target.closest(".reader-text").querySelectorAll(".mend").forEach((other) => { other.disabled = true; });
+      }
       send(bus, name, { value: target.dataset.value || "" });
     } else {
       act(target.dataset.act, target, event);
@@ -328,6 +352,7 @@
   const mianpu = (window.mianpu = {
     language,
     openConcept,
+    mended,
     connect(name, trigger) { // the names of the events a view listens to follow, for Gradio to find
       buses[name] = trigger;
       if (name === "ready") {
