@@ -44,7 +44,7 @@ class Statistics:
     """Where a learner stands.
 
     ``average`` is that of all scores (0..100), ``recall`` FSRS's predicted chance to recall a card now, averaged over the cards;
-    both are None while there are none.
+    both are None while there are none. ``sleeping`` cards have a question that no document holds any more; they count nowhere else.
     """
 
     cards: int
@@ -55,6 +55,7 @@ class Statistics:
     average: float | None
     topics: tuple[TopicScore, ...]
     recall: float | None
+    sleeping: int = 0
 
 
 def rating_for(score: float) -> Rating:
@@ -71,6 +72,12 @@ def due(library: Library, now: datetime, limit: int = 20) -> list[DueCard]:
         "SELECT key, question, due FROM cards WHERE due <= ? AND key IN (SELECT key FROM pairs) ORDER BY due, key LIMIT ?",
         (_stored(now), limit),
     )
+    return [DueCard(key, question, datetime.fromisoformat(when)) for key, question, when in rows]
+
+
+def sleeping(library: Library) -> list[DueCard]:
+    """The cards whose question no document holds any more, by question: shown as such, never asked, awake again when one does."""
+    rows = library.read("SELECT key, question, due FROM cards WHERE key NOT IN (SELECT key FROM pairs) ORDER BY question, key")
     return [DueCard(key, question, datetime.fromisoformat(when)) for key, question, when in rows]
 
 
@@ -134,6 +141,7 @@ def statistics(library: Library, now: datetime, topics: Mapping[str, str] | None
         average=sum(score for _, score, _ in rows) / len(rows) if rows else None,
         topics=tuple(sorted(averages, key=lambda t: (t.average, t.topic))),
         recall=sum(recalls) / len(recalls) if recalls else None,
+        sleeping=len(sleeping(library)),
     )
 
 

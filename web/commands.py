@@ -176,6 +176,7 @@ def _search(args: argparse.Namespace) -> int:
                 "score": round(hit.score, 4),
                 "cosine": round(hit.cosine, 4),
                 "scores": {name: round(score, 4) for name, score in hit.scores.items()},
+                "also": [asdict(copy) for copy in hit.also],
             }
             for hit in result.hits
         ],
@@ -185,6 +186,7 @@ def _search(args: argparse.Namespace) -> int:
         scores = "  ".join(f"{name} {score:.2f}" for name, score in hit.scores.items())
         lines.append(f"\n[{number}] {_place(hit.passage.document, hit.passage.headings)}  score {hit.score:.2f}  ({scores})")
         lines.append(hit.passage.text)
+        lines += [f"    also in {copy.document}, line {copy.line}" for copy in hit.also]
     return _print(args, value, "\n".join(lines))
 
 
