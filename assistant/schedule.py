@@ -111,6 +111,27 @@ def card_of(library: Library, key: str) -> Card | None:
     return Card.from_json(rows[0][0]) if rows else None
 
 
+def mend_cards(library: Library) -> int:
+    """Make cards that cannot be read anew from their reviews (without a review a card goes); returns how many."""
+    broken = []
+    for key, question, text in library.read("SELECT key, question, card FROM cards"):
+        try:
+            Card.from_json(text)
+        except (ValueError, KeyError, TypeError):
+            broken.append((key, question))
+    for key, question in broken:
+        card = None
+        for rating, when in library.read("SELECT rating, reviewed_at FROM reviews WHERE key = ? ORDER BY id", (key,)):
+            now = datetime.fromisoformat(when)
+            card = card or Card(card_id=int(content_hash(key)[:12], 16), due=now)
+            card, _ = SCHEDULER.review_card(card, Rating(rating), now)
+        with library.transaction() as connection:
+            connection.execute("DELETE FROM cards WHERE key = ?", (key,))
+            if card is not None:
+                connection.execute("INSERT INTO cards VALUES (?, ?, ?, ?)", (key, question, card.to_json(), _stored(card.due)))
+    return len(broken)
+
+
 def cards_due(library: Library) -> dict[str, datetime]:
     """Every card's due time (UTC) by question key."""
     return {key: datetime.fromisoformat(when) for key, when in library.read("SELECT key, due FROM cards")}

@@ -105,13 +105,18 @@ class Database:
                 yield
             finally:
                 self._reader = None
-                if self._reading.in_transaction:
-                    self._reading.execute("COMMIT")
+                with contextlib.suppress(sqlite3.Error):  # a damaged database says so even here, and was heard already
+                    self._reading.execute("ROLLBACK")
 
     @property
     def writing_here(self) -> bool:
         """Whether this thread is inside a transaction."""
         return self._writer == threading.get_ident()
+
+    @property
+    def busy_here(self) -> bool:
+        """Whether this thread is inside a transaction or a snapshot, and so cannot begin a transaction."""
+        return threading.get_ident() in (self._writer, self._reader)
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy of the database to a new file; readers and writers go on meanwhile."""

@@ -116,6 +116,12 @@ def print_of(text: str, headings: Sequence[str]) -> int:
     return int.from_bytes(bytes.fromhex(content_hash(plain)[:16]), "big", signed=True) or 1
 
 
+def keys_of(text: str) -> list[int]:
+    """The band keys of a passage; none for one that is too short to be compared."""
+    plain = folded(text)
+    return band_keys(shingles(plain)) if len(plain) >= SHORTEST else []
+
+
 def place(connection: sqlite3.Connection, passages: Sequence[tuple[int, str, Sequence[str]]]) -> None:
     """Give passages (id, text, headings), stored but in no group yet, their groups; groups that they connect become one."""
     prints = {i: print_of(text, headings) for i, text, headings in passages}
@@ -168,10 +174,8 @@ def take_out(connection: sqlite3.Connection, ids: Sequence[int]) -> set[int]:
     for p, members in going.items():
         if connection.execute("SELECT count(*) FROM passages WHERE print = ?", (p,)).fetchone()[0] > len(members):
             continue  # another passage of the same words stays, and the bands with it
-        plain = folded(connection.execute(f"{_MEMBERS} WHERE p.id = ?", (members[0],)).fetchone()[2])
-        if len(plain) >= SHORTEST:
-            rows = [(key, p) for key in band_keys(shingles(plain))]
-            connection.executemany("DELETE FROM bands WHERE key = ? AND print = ?", rows)
+        text = connection.execute(f"{_MEMBERS} WHERE p.id = ?", (members[0],)).fetchone()[2]
+        connection.executemany("DELETE FROM bands WHERE key = ? AND print = ?", [(key, p) for key in keys_of(text)])
     return touched
 
 

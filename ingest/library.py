@@ -200,6 +200,13 @@ class Library:
         """Bring the vector file up to date; what an ingest does at its end."""
         self._vectors.write()
 
+    def rebuild_vectors(self) -> None:
+        """Make the vector file anew from the embeddings of the database."""
+        with self.transaction() as connection:
+            _set_meta(connection, {"generation": str(_generation(connection) + 1), "vectors_sha256": ""})
+        self._vectors.forget()
+        self.write_vectors()
+
     def place_copies(self, limit: int = 512) -> int:
         """Find the groups of passages that have none yet (a library of an earlier version); returns for how many it did."""
         with self.transaction() as connection:
@@ -236,7 +243,7 @@ class Library:
             """SELECT d.id, d.name, d.source, d.title, d.raw_hash, d.pipeline, length(d.text),
             (SELECT count(*) FROM passages p WHERE p.document_id = d.id),
             (SELECT count(*) FROM pairs q WHERE q.document_id = d.id), d.added_at, d.format, d.encoding,
-            json_array_length(d.cuts) FROM documents d ORDER BY d.name"""
+            CASE WHEN json_valid(d.cuts) THEN json_array_length(d.cuts) ELSE 0 END FROM documents d ORDER BY d.name"""
         )
         return [DocumentInfo(*row) for row in rows]
 

@@ -50,6 +50,11 @@ def question_hash(text: str) -> str:
     return content_hash("query: " + text)
 
 
+def index_words(passage: Passage) -> tuple[str, str]:
+    """What the full-text index holds of a passage: the words of its headings, and those of its text."""
+    return " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))
+
+
 def delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
     """Delete documents with everything that is theirs; returns the vector ids that go with them."""
     documents: list[tuple[int]] = []
@@ -93,7 +98,7 @@ def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str
         ).lastrowid
         connection.execute(
             "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
-            (passage_id, " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))),
+            (passage_id, *index_words(passage)),
         )
         added.append((int(passage_id or 0), digest))
     for pair in parsed.pairs:

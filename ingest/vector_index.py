@@ -93,6 +93,11 @@ class VectorIndex:
             self._lost = False
         self._drop_older(generation)
 
+    def forget(self) -> None:
+        """Drop what is in memory: the next reader starts from the file, or from the database."""
+        with self._database.lock:
+            self._index = None
+
     def file_problem(self) -> str | None:
         """What is wrong with the file that the database names, or None."""
         meta = self._meta()
@@ -105,7 +110,7 @@ class VectorIndex:
 
     def mend(self) -> None:
         """Write the file anew where a reader found it missing or damaged; where it cannot be written, memory serves as well."""
-        if self._lost and not self._database.writing_here:
+        if self._lost and not self._database.busy_here:
             with suppress(MianpuError):
                 self.write()
 
