@@ -67,9 +67,12 @@ class VectorIndex:
         """Write the file if anything changed since it was written. Raises MianpuError (disk full, another program writes)."""
         with self._database.lock:
             index, generation, model, behind = self.current(), self._generation, self._model, self._behind
-            if not (behind or self._lost) or (not index.ntotal and not self._meta().get("vectors_sha256")):
-                return
-            copy = vectors.clone(index)  # so that readers need not wait for the disk
+            filed = self._meta()
+            changed = behind > 0 or self._lost
+            copy = vectors.clone(index) if changed and (index.ntotal or filed.get("vectors_sha256")) else None
+        if copy is None:
+            self._drop_older(_filed(filed))  # what a kill between writing a file and dropping the one before left
+            return
         path = self._path(generation)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
