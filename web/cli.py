@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _chat_options(sub)
     sub = add("bench", "measure speed: start, ingest, search, first token", models=True)
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="documents to ingest (default: the starter notes)")
+    sub.add_argument("--passages", type=_positive, metavar="N", help="ingest so many generated passages instead")
     sub.add_argument("--growth", action="store_true", help="how time and memory of an ingest grow with the library, nothing else")
     _chat_options(sub)
     sub = add("models", "the model files: state, or `models fetch`", models=True)

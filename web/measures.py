@@ -82,9 +82,16 @@ def _library_of(args: argparse.Namespace, questions: list[LabelledQuestion], emb
 def bench(args: argparse.Namespace) -> int:
     """Measure speed; see assistant/benchmark.py for what each figure means."""
     from assistant.benchmark import measure
+    from assistant.growth import measure_growth, write_corpus
     from web.commands import starter_notes
 
     progress = TerminalProgress()
+    if args.growth:
+        return _print(args, measure_growth(progress))
+    if args.passages:
+        with tempfile.TemporaryDirectory() as folder:
+            write_corpus(Path(folder), args.passages)
+            return _print(args, measure(Path(folder), args.embedding_model, args.chat_model, progress))
     documents = args.documents or starter_notes()
     if not documents.exists():
         raise UsageError(f"{documents} does not exist: name a folder of documents")
