@@ -65,7 +65,10 @@ def write_corpus(folder: Path, passages: int, first: int = 0, seed: int = 0) -> 
 
 
 def measure_growth(progress: Progress, sizes: Sequence[int] = SIZES) -> dict[str, object]:
-    """For every size of the library: milliseconds a passage of the last step and of its stages, memory, bytes on disk."""
+    """For every size of the library: milliseconds a passage of the last step and of its stages, memory, bytes on disk.
+
+    Whether it is linear is judged by the processor's time, which other programs on the machine disturb less.
+    """
     report: dict[str, object] = {}
     per_passage: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -73,18 +76,21 @@ def measure_growth(progress: Progress, sizes: Sequence[int] = SIZES) -> dict[str
         with Library.open(folder, create=True) as library:
             for before, size in zip((0, *sizes), sizes, strict=False):
                 write_corpus(notes, size - before, before // _PER_DOCUMENT)
+                processor = time.process_time()
                 summary = ingest(library, [notes], StandIn, progress)
+                processor = time.process_time() - processor
                 again = time.perf_counter()
                 ingest(library, [notes], StandIn)
                 again = time.perf_counter() - again
                 made = max(1, summary.passages)
-                per_passage.append(1000 * summary.seconds["total"] / made)
+                per_passage.append(1000 * processor / made)
                 report[f"{library.passage_count()} passages"] = {
-                    "ms_per_passage": round(per_passage[-1], 3),
+                    "ms_per_passage": round(1000 * summary.seconds["total"] / made, 3),
+                    "processor_ms": round(per_passage[-1], 3),
                     **{f"{stage}_ms": round(1000 * summary.seconds[stage] / made, 3) for stage in _STAGES},
                     "again_s": round(again, 3),
                     "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                     "disk_mb": round(sum(path.stat().st_size for path in folder.iterdir()) / 2**20),
                 }
-    report["linear"] = {"last_over_first": round(per_passage[-1] / per_passage[0], 2)}
+    report["linear"] = {"last_over_first_processor_ms": round(per_passage[-1] / per_passage[0], 2)}
     return report

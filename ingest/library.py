@@ -113,7 +113,7 @@ class Library:
         """Keep embeddings (n, d) under their content hashes. This is what makes an interrupted ingest resume."""
         rows = [(h, np.ascontiguousarray(v, dtype=np.float32).tobytes()) for h, v in zip(hashes, values, strict=True)]
         with self.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO embeddings (hash, vector) VALUES (?, ?)", rows)
 
     def embeddings(self, hashes: Sequence[str]) -> vectors.Vectors:
         """The embeddings (n, d) of the hashes, in their order. Raises KeyError when one is missing."""

@@ -32,5 +32,5 @@ def test_the_report_has_a_row_for_every_size() -> None:
     row = report["60 passages"]
     assert isinstance(row, dict)
     assert set(row) == {
-        "ms_per_passage", "read_ms", "clean_ms", "split_ms", "embed_ms", "write_ms", "again_s", "peak_mb", "disk_mb",
+        "ms_per_passage", "processor_ms", "read_ms", "clean_ms", "split_ms", "embed_ms", "write_ms", "again_s", "peak_mb", "disk_mb",
     }  # fmt: skip
