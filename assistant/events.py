@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from assistant.retrieval import Hit, SearchResult
+from assistant.retrieval import Copy, Hit, SearchResult
 from assistant.support import CheckedSentence, Citation
 from ingest.document import Passage, QuestionAnswer
 from kg.concepts import Concept
@@ -125,5 +125,6 @@ def _hit_from_json(value: Mapping[str, Any]) -> Hit:
             **value,
             "passage": Passage(**{**value["passage"], "headings": tuple(value["passage"]["headings"])}),
             "pair": QuestionAnswer(**{**pair, "headings": tuple(pair["headings"])}) if pair else None,
+            "also": tuple(Copy(**copy) for copy in value.get("also", ())),  # answers kept before there were copies have none
         }
     )

@@ -1,7 +1,8 @@
 """The question bank: every question of a library once, with its topic and what the learner has done with it so far."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,9 @@ from ingest.document import QuestionAnswer, fold
 from ingest.errors import UsageError
 from ingest.library import Library
 from kg.concepts import Glossary
+
+# What may differ between copies of a question; «C++», «C#» and «3.5» keep what tells them from «C» and «35».
+_SPACING = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w.+#]|_")
 
 # The glossary's areas as people read them: Chinese, English.
 AREA_NAMES: Mapping[str, tuple[str, str]] = {
@@ -131,19 +135,27 @@ NO_QUESTIONS = "the library holds no questions: ingest notes with questions and 
 
 
 def question_bank(library: Library, glossary: Glossary) -> Bank:
-    """The bank of a library. A question that stands in several documents is taken once, from where its answer is longest.
+    """The bank of a library. A question that stands in several documents is taken once, from where its answer is longest; copies
+    that differ in spaces, punctuation or width are one question too, under the key that the learner has a card of.
 
     Its topic is the area of the concepts the question names (the most frequent area, then the first); where it names none, those of
     the headings above it; else the title of its document.
     """
-    best: dict[str, QuestionAnswer] = {}
+    due = schedule.cards_due(library)
+    alike: dict[str, list[QuestionAnswer]] = defaultdict(list)
     for pair in library.all_pairs():
-        held = best.get(pair.key)
-        if held is None or len(pair.answer) > len(held.answer):
-            best[pair.key] = pair
+        alike[_SPACING.sub("", fold(pair.question)) or pair.key].append(pair)
+    best = [_asked(pairs, due) for pairs in alike.values()]
     titles = {info.name: info.title or info.name for info in library.documents()}
-    questions = tuple(_question(pair, titles.get(pair.document, pair.document), glossary) for pair in best.values())
-    return Bank(questions, schedule.cards_due(library))
+    questions = tuple(_question(pair, titles.get(pair.document, pair.document), glossary) for pair in best)
+    return Bank(questions, due)
+
+
+def _asked(pairs: Sequence[QuestionAnswer], due: Mapping[str, datetime]) -> QuestionAnswer:
+    """Of pairs with one question the one to ask: the longest answer, under the key that has a card (the first due) if one has."""
+    keys = [pair.key for pair in pairs if pair.key in due and (pair.answer or not any(other.answer for other in pairs))]
+    known = [pair for pair in pairs if pair.key == min(keys, key=lambda key: due[key])] if keys else pairs
+    return max(known, key=lambda pair: len(pair.answer))  # of equally long ones the first in reading order
 
 
 def pair_of(library: Library, key: str) -> QuestionAnswer | None:

@@ -32,14 +32,29 @@ _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Where a passage stands once more: the document, its span there, and the page (0: the format has none)."""
+
+    document: str
+    start: int
+    end: int
+    line: int
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """A ranked passage. ``scores`` holds each source's own share, 0..1; ``pair`` the pair whose question matched best, if any."""
+    """A ranked passage. ``scores`` holds each source's own share, 0..1; ``pair`` the pair whose question matched best, if any.
+
+    Of copies of one passage the best ranked is the hit, and ``also`` names where the others stand.
+    """
 
     passage: Passage
     score: float
     scores: Mapping[str, float]
     cosine: float
     pair: QuestionAnswer | None = None
+    also: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +129,13 @@ def search(
     ranking = ranking or shipped_ranking()
     centres = centres or language_centres(library, embedder, graph.glossary)
     vector = embedder.encode_questions([question])[0]
-    candidates = gather(question, vector, library, graph, centres)
-    shares = normalised(candidates)
-    weights = ranking.weights_english if candidates.english else ranking.weights
-    total = sum((weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
-    order = [int(i) for i in np.argsort(-total, kind="stable")]
+    with library.snapshot():
+        candidates = gather(question, vector, library, graph, centres)
+        shares = normalised(candidates)
+        weights = ranking.weights_english if candidates.english else ranking.weights
+        total = sum((weights[name] * shares[name] for name in SOURCES), np.zeros(len(candidates.ids), dtype=np.float32))
+        order = _once([int(i) for i in np.argsort(-total, kind="stable")], candidates.ids, library.groups(candidates.ids))
+        copies = library.copies([candidates.ids[i] for i in order[:k]])
     hits = tuple(
         Hit(
             candidates.passages[i],
@@ -126,6 +143,7 @@ def search(
             {name: float(shares[name][i]) for name in SOURCES},
             float(candidates.cosines[i]),
             candidates.pairs.get(candidates.ids[i]),
+            tuple(Copy(p.document, p.start, p.end, p.line, p.page) for p in copies[candidates.ids[i]]),
         )
         for i in order[:k]
     )
@@ -135,10 +153,18 @@ def search(
     return SearchResult(question, hits, chance, bool(hits) and chance >= ranking.threshold, nearest, features)
 
 
+def _once(order: Sequence[int], ids: Sequence[int], groups: Mapping[int, int]) -> list[int]:
+    """The places in ``order`` without those whose passage is a copy of one that comes before it."""
+    best: dict[int, int] = {}
+    for i in order:
+        best.setdefault(groups[ids[i]], i)
+    return list(best.values())
+
+
 def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph, centres: Centres) -> Candidates:
     """Candidates of every source, with every source's raw score for each of them. ``vector`` (d,) is the question's."""
-    dense = dict(library.nearest_passages(vector, CANDIDATES))
-    lexical = dict(library.match_words(question, CANDIDATES))
+    dense = dict(_different(library, lambda k: library.nearest_passages(vector, k)))
+    lexical = dict(_different(library, lambda k: library.match_words(question, k)))
     asked, pairs = _from_questions(library, vector)
     named = {m.concept: frozenset(graph.passages_of(m.concept)) for m in graph.glossary.find(question)}
     size = library.passage_count()
@@ -169,6 +195,17 @@ def gather(question: str, vector: Vectors, library: Library, graph: ConceptGraph
         english,
         size,
     )
+
+
+def _different(library: Library, find: Callable[[int], list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """As many of the best as it takes for ``CANDIDATES`` passages that are not copies of one another (at most 16 times as many)."""
+    count = CANDIDATES
+    while True:
+        found = find(count)
+        different = len(set(library.groups([i for i, _ in found]).values()))
+        if len(found) < count or different >= CANDIDATES or count >= 16 * CANDIDATES:
+            return found
+        count *= 2
 
 
 def _from_questions(library: Library, vector: Vectors) -> tuple[dict[int, float], dict[int, QuestionAnswer]]:
@@ -267,6 +304,13 @@ def select(result: SearchResult, token_count: Callable[[str], int], budget: int 
 
 def _own_passages(hits: Sequence[Hit]) -> list[Hit]:
     """The hits that belong to the pair whose question is this question, when the best hit belongs to it."""
-    if not hits or hits[0].pair is None or hits[0].scores["question"] < SAME_QUESTION:
+    own = hits[0] if hits else None
+    if own is None or own.pair is None or own.scores["question"] < SAME_QUESTION:
         return []
-    return [hit for hit in hits if hit.pair is not None and hit.pair.id == hits[0].pair.id]
+    return [hit for hit in hits if hit.pair is not None and (hit.pair.id == own.pair.id or _same_pair(hit, own))]
+
+
+def _same_pair(hit: Hit, own: Hit) -> bool:
+    """Whether a hit stands for a copy of a passage of the best hit's own pair: the same question, in the same document."""
+    assert hit.pair is not None and own.pair is not None
+    return hit.pair.key == own.pair.key and own.passage.document in {copy.document for copy in hit.also}

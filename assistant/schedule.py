@@ -44,7 +44,7 @@ class Statistics:
     """Where a learner stands.
 
     ``average`` is that of all scores (0..100), ``recall`` FSRS's predicted chance to recall a card now, averaged over the cards;
-    both are None while there are none.
+    both are None while there are none. ``sleeping`` cards have a question that no document holds any more; they count nowhere else.
     """
 
     cards: int
@@ -55,6 +55,7 @@ class Statistics:
     average: float | None
     topics: tuple[TopicScore, ...]
     recall: float | None
+    sleeping: int = 0
 
 
 def rating_for(score: float) -> Rating:
@@ -71,6 +72,12 @@ def due(library: Library, now: datetime, limit: int = 20) -> list[DueCard]:
         "SELECT key, question, due FROM cards WHERE due <= ? AND key IN (SELECT key FROM pairs) ORDER BY due, key LIMIT ?",
         (_stored(now), limit),
     )
+    return [DueCard(key, question, datetime.fromisoformat(when)) for key, question, when in rows]
+
+
+def sleeping(library: Library) -> list[DueCard]:
+    """The cards whose question no document holds any more, by question: shown as such, never asked, awake again when one does."""
+    rows = library.read("SELECT key, question, due FROM cards WHERE key NOT IN (SELECT key FROM pairs) ORDER BY question, key")
     return [DueCard(key, question, datetime.fromisoformat(when)) for key, question, when in rows]
 
 
@@ -104,6 +111,27 @@ def card_of(library: Library, key: str) -> Card | None:
     return Card.from_json(rows[0][0]) if rows else None
 
 
+def mend_cards(library: Library) -> int:
+    """Make cards that cannot be read anew from their reviews (without a review a card goes); returns how many."""
+    broken = []
+    for key, question, text in library.read("SELECT key, question, card FROM cards"):
+        try:
+            Card.from_json(text)
+        except (ValueError, KeyError, TypeError):
+            broken.append((key, question))
+    for key, question in broken:
+        card = None
+        for rating, when in library.read("SELECT rating, reviewed_at FROM reviews WHERE key = ? ORDER BY id", (key,)):
+            now = datetime.fromisoformat(when)
+            card = card or Card(card_id=int(content_hash(key)[:12], 16), due=now)
+            card, _ = SCHEDULER.review_card(card, Rating(rating), now)
+        with library.transaction() as connection:
+            connection.execute("DELETE FROM cards WHERE key = ?", (key,))
+            if card is not None:
+                connection.execute("INSERT INTO cards VALUES (?, ?, ?, ?)", (key, question, card.to_json(), _stored(card.due)))
+    return len(broken)
+
+
 def cards_due(library: Library) -> dict[str, datetime]:
     """Every card's due time (UTC) by question key."""
     return {key: datetime.fromisoformat(when) for key, when in library.read("SELECT key, due FROM cards")}
@@ -134,6 +162,7 @@ def statistics(library: Library, now: datetime, topics: Mapping[str, str] | None
         average=sum(score for _, score, _ in rows) / len(rows) if rows else None,
         topics=tuple(sorted(averages, key=lambda t: (t.average, t.topic))),
         recall=sum(recalls) / len(recalls) if recalls else None,
+        sleeping=len(sleeping(library)),
     )
 
 

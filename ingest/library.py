@@ -1,23 +1,23 @@
 """One library: a folder with ``library.db`` (SQLite, the truth) and ``vectors-<generation>.faiss`` (derived from it).
 
-Every change is one transaction. The vector file is written and flushed first and its name is committed together with the rows it
-belongs to, so a kill at any moment leaves the old state or the new one; a lost or damaged file is built again from SQLite.
+Every change is one transaction, so a kill at any moment leaves the old state or the new one; the vector file follows
+(ingest/vector_index.py), and one that is lost or damaged is built again from SQLite.
 """
 
 import json
+import logging
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import filelock
 import numpy as np
 
-from ingest import corrections, vectors
+from ingest import corrections, duplicates, vectors
+from ingest.database import Database
 from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
-from ingest.errors import LibraryBusy, MianpuError
+from ingest.errors import MianpuError
 from ingest.fulltext import match_expression, words
 from ingest.rows import (
     PAIR_COLUMNS,
@@ -30,51 +30,29 @@ from ingest.rows import (
     passage_hash,
     question_hash,
 )
-from ingest.schema import migrate
+from ingest.vector_index import VectorIndex
 
 __all__ = ["DocumentInfo", "Library", "passage_hash", "question_hash"]
 
+_log = logging.getLogger("mianpu")
+
 
 class Library:
-    """An open library. Threads may share it: one connection behind one lock, every read is short."""
+    """An open library. Threads may share it; readers wait neither for a writer nor see half of what it does."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder = folder
-        self._connection = connection
-        self._lock = threading.RLock()
-        self._index: vectors.Index | None = None
-        self._index_generation = -1
+    def __init__(self, database: Database) -> None:
+        self.folder = database.folder
+        self._database = database
+        self._vectors = VectorIndex(database)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> Self:
         """Open the library in ``folder``. Raises MianpuError when there is none (and ``create`` is false) or it is damaged."""
-        path = folder / "library.db"
-        if not path.exists() and not create:
-            raise MianpuError(f"there is no library in {folder}: run `mianpu ingest PATH --library {folder}` first")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise MianpuError(f"the library in {folder} cannot be opened: {error}") from None
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            migrate(connection)
-            # A view of the full-text index by word: how many passages hold each. Temporary, so it costs nothing on disk.
-            connection.execute("CREATE VIRTUAL TABLE temp.word_counts USING fts5vocab(main, passages_words, row)")
-        except sqlite3.Error as error:
-            connection.close()
-            raise MianpuError(f"{path} is not a library, or is damaged ({error}); restore a copy or remove it") from None
-        except MianpuError:
-            connection.close()
-            raise
-        return cls(folder, connection)
+        return cls(Database.open(folder, create=create))
 
     def close(self) -> None:
         """Close the database; the object is of no use after it."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -87,40 +65,29 @@ class Library:
     @contextmanager
     def writer(self) -> Iterator[None]:
         """Hold the right to ingest. Raises LibraryBusy at once when another process holds it."""
-        lock = filelock.FileLock(self.folder / "writer.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise LibraryBusy(f"another ingest is writing to {self.folder}: wait until it ends, then try again") from None
-        try:
+        with self._database.writer():
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed when the block ends, rolled back when it raises."""
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise LibraryBusy(f"another program is writing to {self.folder}: try again in a moment") from None
-                raise MianpuError(f"the library in {self.folder} cannot be written: {error}") from None
-            except OSError as error:  # the vector file: a full or read-only disk
-                raise MianpuError(f"the library in {self.folder} cannot be written: {error.strerror or error}") from None
+        with self._database.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What this thread reads inside the block is of one moment: passages, words, vectors. Keep it short; write nothing."""
+        with self._database.snapshot():
+            yield
+        self._vectors.mend()
 
     def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
-        """All rows of one query, as tuples."""
-        with self._lock:
-            return self._connection.execute(sql, parameters).fetchall()
+        """All rows of one query, as tuples. Inside a transaction of this thread they are those of the transaction."""
+        return self._database.read(sql, parameters)
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy of the database to a new file, whatever else goes on."""
+        self._database.backup(path)
 
     def meta(self, key: str) -> str | None:
         """A value of the library's own notes about itself, or None."""
@@ -146,7 +113,7 @@ class Library:
         """Keep embeddings (n, d) under their content hashes. This is what makes an interrupted ingest resume."""
         rows = [(h, np.ascontiguousarray(v, dtype=np.float32).tobytes()) for h, v in zip(hashes, values, strict=True)]
         with self.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO embeddings (hash, vector) VALUES (?, ?)", rows)
 
     def embeddings(self, hashes: Sequence[str]) -> vectors.Vectors:
         """The embeddings (n, d) of the hashes, in their order. Raises KeyError when one is missing."""
@@ -163,43 +130,45 @@ class Library:
         """Length of the library's vectors; 0 while nothing was embedded."""
         return int(self.meta("dimension") or 0)
 
-    def use_embedder(self, fingerprint: str, dimension: int) -> None:
-        """Record the embedding model. Another model means every vector is dropped and made again, never mixed.
+    def use_embedder(self, fingerprint: str, dimension: int) -> bool:
+        """Record the embedding model; returns whether it is another. Then every vector is dropped and made again, never mixed.
 
         The documents stay: what has to be embedded is then in :meth:`missing_embeddings`, also after an interruption.
         """
         if self.meta("embedding_model") == fingerprint:
-            return
+            return False
         with self.transaction() as connection:
             connection.execute("DELETE FROM embeddings")
             generation = _generation(connection) + 1
             _set_meta(connection, {"embedding_model": fingerprint, "dimension": str(dimension), "generation": str(generation)})
             _set_meta(connection, {"vectors_sha256": ""})
+        return True
 
-    def missing_embeddings(self) -> list[tuple[str, str, bool]]:
-        """(hash, text, is question) of everything stored that should have an embedding and has none."""
+    def unembedded(self) -> list[str]:
+        """The names of documents that lack an embedding (another model came, or an ingest of one was interrupted)."""
+        rows = self.read(
+            """SELECT name FROM documents WHERE id IN (
+            SELECT document_id FROM passages WHERE embedding NOT IN (SELECT hash FROM embeddings) UNION
+            SELECT document_id FROM pairs WHERE answer_end > answer_start AND embedding NOT IN (SELECT hash FROM embeddings))
+            ORDER BY name"""
+        )
+        return [str(name) for (name,) in rows]
+
+    def missing_embeddings(self, document: str | None = None) -> list[tuple[str, str, bool]]:
+        """(hash, text, is question) of everything stored (in one document) that should have an embedding and has none."""
         missing: dict[str, tuple[str, bool]] = {}
-        names = self.read(
-            "SELECT DISTINCT d.name FROM documents d JOIN passages p ON p.document_id = d.id"
-            " WHERE p.embedding NOT IN (SELECT hash FROM embeddings)"
-        )
-        for (name,) in names:
-            texts = {passage_hash(p.embedding_text): p.embedding_text for p in self.all_passages(name)}
-            missing.update((key, (texts[key], False)) for key in texts.keys() - self.known_embeddings(list(texts)))
-        questions = self.read(
-            "SELECT embedding, question FROM pairs WHERE answer_end > answer_start"
-            " AND embedding NOT IN (SELECT hash FROM embeddings)"
-        )
-        missing.update((key, (question, True)) for key, question in questions)
+        for name in self.unembedded() if document is None else [document]:
+            missing.update((passage_hash(p.embedding_text), (p.embedding_text, False)) for p in self.all_passages(name))
+            missing.update((question_hash(q.question), (q.question, True)) for q in self.all_pairs(name) if q.answer)
+        for key in self.known_embeddings(list(missing)):
+            del missing[key]
         return [(key, text, question) for key, (text, question) in missing.items()]
 
     def refresh_vectors(self) -> None:
-        """Publish vectors for embeddings that were stored after their documents (another model); the file is built from SQLite."""
+        """Publish vectors for embeddings that were stored after their documents (another model)."""
         with self.transaction() as connection:
-            _set_meta(connection, {"generation": str(_generation(connection) + 1), "vectors_sha256": ""})
-        with self._lock:
-            self._current_index()
-        self._drop_old_vectors(self.generation())
+            _set_meta(connection, {"generation": str(_generation(connection) + 1)})
+        self.write_vectors()
 
     # --- documents ----------------------------------------------------------------------------------------------
 
@@ -210,29 +179,40 @@ class Library:
         """
         if not documents and not removed:
             return
-        with self._lock:
-            index = self._current_index()
-            written: Path | None = None
-            try:
-                with self.transaction() as connection:
-                    gone = delete(connection, [*removed, *(p.document.name for p in documents)])
-                    added: list[tuple[int, str]] = []
-                    for parsed in documents:
-                        added += insert(connection, parsed, pipeline)
-                    values = self.embeddings([h for _, h in added])
-                    if not self.dimension:
-                        raise MianpuError("no embedding model is recorded for this library")
-                    index = vectors.changed(index, gone, [i for i, _ in added], values)
-                    generation = _generation(connection) + 1
-                    written = self._vector_path(generation)
-                    digest = vectors.write(index, written)
-                    _set_meta(connection, {"generation": str(generation), "vectors_sha256": digest})
-            except BaseException:
-                if written is not None:
-                    written.unlink(missing_ok=True)
-                raise
-            self._index, self._index_generation = index, generation
-            self._drop_old_vectors(generation)
+        with self.transaction() as connection:
+            gone = delete(connection, [*removed, *(p.document.name for p in documents)])
+            added = [pair for parsed in documents for pair in insert(connection, parsed, pipeline)]
+            ids = (i for i, _ in added if i < vectors.PAIR_BASE)
+            duplicates.place(connection, [(i, p.text, p.headings) for i, p in zip(ids, _passages(documents), strict=True)])
+            values = self.embeddings([h for _, h in added])
+            if not self.dimension:
+                raise MianpuError("no embedding model is recorded for this library")
+            generation = _generation(connection) + 1
+            _set_meta(connection, {"generation": str(generation)})
+        self._vectors.published(generation, gone, [i for i, _ in added], values)
+        try:
+            self._vectors.write_if_due()
+        except MianpuError as error:
+            # What was published stands; the file is only a short cut, and whoever opens the library makes up for it.
+            _log.warning("mianpu: the vector file could not be written and is made again later (%s)", error)
+
+    def write_vectors(self) -> None:
+        """Bring the vector file up to date; what an ingest does at its end."""
+        self._vectors.write()
+
+    def rebuild_vectors(self) -> None:
+        """Make the vector file anew from the embeddings of the database."""
+        with self.transaction() as connection:
+            _set_meta(connection, {"generation": str(_generation(connection) + 1), "vectors_sha256": ""})
+        self._vectors.forget()
+        self.write_vectors()
+
+    def place_copies(self, limit: int = 512) -> int:
+        """Find the groups of passages that have none yet (a library of an earlier version); returns for how many it did."""
+        with self.transaction() as connection:
+            waiting = duplicates.unplaced(connection, limit)
+            duplicates.place(connection, waiting)
+        return len(waiting)
 
     def rename(self, old: str, new: str, source: str) -> None:
         """A file moved without changing: the document keeps its passages and vectors."""
@@ -263,7 +243,8 @@ class Library:
         rows = self.read(
             """SELECT d.id, d.name, d.source, d.title, d.raw_hash, d.pipeline, length(d.text),
             (SELECT count(*) FROM passages p WHERE p.document_id = d.id),
-            (SELECT count(*) FROM pairs q WHERE q.document_id = d.id), d.added_at FROM documents d ORDER BY d.name"""
+            (SELECT count(*) FROM pairs q WHERE q.document_id = d.id), d.added_at, d.format, d.encoding,
+            CASE WHEN json_valid(d.cuts) THEN json_array_length(d.cuts) ELSE 0 END FROM documents d ORDER BY d.name"""
         )
         return [DocumentInfo(*row) for row in rows]
 
@@ -331,22 +312,43 @@ class Library:
         """Grows by one with every published change; what is derived from the library is keyed by it."""
         return int(self.meta("generation") or 0)
 
+    def groups(self, ids: Sequence[int]) -> dict[int, int]:
+        """For each passage the first of the passages it is a copy of: its own id where it is the first itself, or the only one."""
+        found: dict[int, int] = {}
+        for part in _parts(list(ids)):
+            found.update(self.read(f"SELECT id, copy_of FROM passages WHERE id IN ({','.join('?' * len(part))})", part))
+        return found
+
+    def copies(self, ids: Sequence[int]) -> dict[int, tuple[Passage, ...]]:
+        """For each of the passages its copies (itself left out), in the order in which they came into the library."""
+        groups = self.groups(ids)
+        members: dict[int, list[int]] = {}
+        for part in _parts(sorted(set(groups.values()))):
+            marks = ",".join("?" * len(part))
+            for i, group in self.read(f"SELECT id, copy_of FROM passages WHERE copy_of IN ({marks}) ORDER BY id", part):
+                members.setdefault(group, []).append(i)
+        wanted = [i for group in members.values() if len(group) > 1 for i in group]
+        found = {p.id: p for p in self.passages(wanted)}
+        return {
+            i: tuple(found[other] for other in members.get(groups[i], ()) if other != i and other in found) if i in groups else ()
+            for i in ids
+        }
+
     # --- search -------------------------------------------------------------------------------------------------
 
     def nearest_passages(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
         """(passage id, cosine) of the ``k`` nearest passages to a unit vector (d,), best first."""
-        with self._lock:
-            return vectors.search(self._current_index(), vector, k, pairs=False)
+        with self._index() as index:
+            return vectors.search(index, vector, k, pairs=False)
 
     def nearest_questions(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
         """(pair id, cosine) of the ``k`` pairs whose question is nearest, best first."""
-        with self._lock:
-            return vectors.search(self._current_index(), vector, k, pairs=True)
+        with self._index() as index:
+            return vectors.search(index, vector, k, pairs=True)
 
     def vectors_of(self, passage_ids: Sequence[int]) -> vectors.Vectors:
         """The vectors (n, d) of stored passages, in the order given. Raises KeyError for a passage that has none."""
-        with self._lock:
-            index = self._current_index()
+        with self._index() as index:
             try:
                 rows = [index.reconstruct(int(i)) for i in passage_ids]
             except RuntimeError:
@@ -354,9 +356,19 @@ class Library:
         return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
 
     def vector_contents(self) -> tuple[vectors.Ids, vectors.Vectors]:
-        """All ids (n,) and vectors (n, d) of the vector file; pairs have ``vectors.PAIR_BASE`` added to their id."""
-        with self._lock:
-            return vectors.contents(self._current_index())
+        """All ids (n,) and vectors (n, d) in the index; pairs have ``vectors.PAIR_BASE`` added to their id."""
+        with self._index() as index:
+            return vectors.contents(index)
+
+    def vector_file_problem(self) -> str | None:
+        """What is wrong with the vector file, or None."""
+        return self._vectors.file_problem()
+
+    @contextmanager
+    def _index(self) -> Iterator[vectors.Index]:
+        with self._database.lock:
+            yield self._vectors.current()
+        self._vectors.mend()
 
     def passages_between(self, document: str, start: int, end: int) -> list[int]:
         """Ids of the passages of a document that overlap a span, in reading order."""
@@ -396,45 +408,10 @@ class Library:
         )
         return [(int(i), float(score)) for i, score in rows]
 
-    # --- the vector file ----------------------------------------------------------------------------------------
 
-    def _vector_path(self, generation: int) -> Path:
-        return self.folder / f"vectors-{generation}.faiss"
-
-    def _current_index(self) -> vectors.Index:
-        generation = self.generation()
-        if self._index is not None and self._index_generation == generation:
-            return self._index
-        digest = self.meta("vectors_sha256") or ""
-        index = vectors.read(self._vector_path(generation), digest) if digest else None
-        if index is None and self.generation() != generation:
-            return self._current_index()  # another process published, and dropped the file we were about to read
-        if index is None:
-            index = self._rebuild(generation)
-        self._index, self._index_generation = index, generation
-        return index
-
-    def _rebuild(self, generation: int) -> vectors.Index:
-        """Build the index from SQLite. The file is written only inside a transaction that still has this generation."""
-        rows = self.read(
-            "SELECT p.id, e.vector FROM passages p JOIN embeddings e ON e.hash = p.embedding UNION ALL"
-            " SELECT q.id + ?, e.vector FROM pairs q JOIN embeddings e ON e.hash = q.embedding WHERE q.answer_end > q.answer_start",
-            (vectors.PAIR_BASE,),
-        )
-        width = self.dimension or 1
-        values = np.stack([np.frombuffer(v, np.float32) for _, v in rows]) if rows else np.zeros((0, width), dtype=np.float32)
-        index = vectors.changed(vectors.empty(width), [], [int(i) for i, _ in rows], values)
-        with suppress(MianpuError), self.transaction() as connection:  # where it cannot be written, memory serves as well
-            if rows and _generation(connection) == generation:
-                _set_meta(connection, {"vectors_sha256": vectors.write(index, self._vector_path(generation))})
-        return index
-
-    def _drop_old_vectors(self, generation: int) -> None:
-        """Unlink the files of earlier generations; a later one may belong to a process that published meanwhile."""
-        for path in self.folder.glob("vectors-*"):
-            number = path.stem.removeprefix("vectors-")
-            if number.isdigit() and int(number) < generation:
-                path.unlink(missing_ok=True)
+def _passages(documents: Sequence[ParsedDocument]) -> Iterator[Passage]:
+    for parsed in documents:
+        yield from parsed.passages
 
 
 def _generation(connection: sqlite3.Connection) -> int:

@@ -2,13 +2,15 @@
 
 Every embedding is stored under the hash of its text before the documents that need it are published, so an interrupted ingest
 goes on where it stopped, and a text that occurs twice is embedded once. The model is loaded only when something has to be embedded.
+Files are parsed, embedded and published group after group, so memory does not grow with what is ingested.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 PIPELINE = "3"
 """Version of reading, cleaning and splitting: a document made by another version is made again."""
 GROUP = 256
-"""Documents are published together until they hold this many passages: every publication writes the vector file once."""
+"""Documents are published together until they hold this many passages."""
 BATCH = 64
 """Embeddings are stored after this many texts: no more than these are lost by a kill."""
 
@@ -40,7 +42,7 @@ class IngestSummary:
 
     ``failed`` and ``skipped`` hold (path, reason), ``duplicates`` (path, name of the document that holds the same content already).
     ``passages`` and ``pairs`` count those of the documents added or updated, ``embedded`` the texts that had no embedding yet;
-    ``seconds`` has the keys read, split, embed, write, total.
+    ``seconds`` has the keys read, clean, split, embed, write, total.
     """
 
     added: tuple[str, ...] = ()
@@ -57,21 +59,30 @@ class IngestSummary:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def parse_document(path: Path, name: str, data: bytes, corrected: Corrections = NONE) -> ParsedDocument:
+Timer = Callable[[str], AbstractContextManager[None]]
+
+
+def parse_document(
+    path: Path, name: str, data: bytes, corrected: Corrections = NONE, timed: Timer = lambda stage: nullcontext()
+) -> ParsedDocument:
     """One file, from its bytes to passages: reading, cleaning, splitting. Raises MianpuError when nothing is left to ingest.
 
-    ``corrected`` is what a person restored and cut in the document before.
+    ``corrected`` is what a person restored and cut in the document before; ``timed`` is entered with the name of each stage: read,
+    clean, split.
     """
-    raw = reading.parse(path, data)
-    cleaned = clean(raw.text, raw.markup, raw.furniture, keep=corrected.keep, drop=corrected.drop)
-    known = {key for key, _ in cleaned.metadata}
-    metadata = (*cleaned.metadata, *((key, value) for key, value in raw.metadata if key not in known))
-    title = title_of(cleaned.text, raw.markup, name, metadata)
-    pages = tuple(cleaned.offset(page) for page in raw.pages)
-    document = Document(
-        name, str(path), title, cleaned.text, files.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
-    )
-    parsed = split(document)
+    with timed("read"):
+        raw = reading.parse(path, data)
+    with timed("clean"):
+        cleaned = clean(raw.text, raw.markup, raw.furniture, keep=corrected.keep, drop=corrected.drop)
+    with timed("split"):
+        known = {key for key, _ in cleaned.metadata}
+        metadata = (*cleaned.metadata, *((key, value) for key, value in raw.metadata if key not in known))
+        title = title_of(cleaned.text, raw.markup, name, metadata)
+        pages = tuple(cleaned.offset(page) for page in raw.pages)
+        document = Document(
+            name, str(path), title, cleaned.text, files.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
+        )
+        parsed = split(document)
     if not parsed.passages:
         raise MianpuError(f"{path}: nothing is left once boilerplate is cut: check the file")
     return parsed
@@ -111,9 +122,12 @@ class _Run:
     ) -> None:
         self.library, self.load_embedder, self.progress, self.stop = library, load_embedder, progress, stop
         self.embedder: Embedder | None = None
-        self.seconds = dict.fromkeys(("read", "split", "embed", "write"), 0.0)
+        self.seconds = dict.fromkeys(("read", "clean", "split", "embed", "write"), 0.0)
         self.failed: list[tuple[str, str]] = []
-        self.embedded = self.to_embed = self.published = 0
+        self.done: set[str] = set()  # names of the documents published
+        self.passages = self.pairs = 0
+        self.embedded = self.to_embed = 0
+        self.ahead = _Ahead()
 
     def all(self, paths: Sequence[Path], fingerprint: str | None) -> IngestSummary:
         started = time.perf_counter()
@@ -124,25 +138,28 @@ class _Run:
         with self.timed("write"):
             self.library.publish([], PIPELINE, removed=plan.removed)
             self.library.rename_all([(old, new, str(file.path)) for file, old, new in plan.renames])
-        parsed = self.parse(plan)
-        if fingerprint is not None and self.library.meta("embedding_model") not in (None, fingerprint):
+            while self.library.place_copies():  # a library from before copies were looked for
+                self.check()
+        if (
+            fingerprint is not None and self.library.meta("embedding_model") not in (None, fingerprint)
+        ) or self.library.unembedded():
             self.model()
-        self.embed_missing(parsed)
-        self.write(parsed)
+            self.complete()
+        self.work(plan)
         with self.timed("write"):
             self.library.forget_unused_embeddings()
-        failed_names = {name for _, name in plan.work} - {p.document.name for p in parsed}
+            self.library.write_vectors()
         return IngestSummary(
-            added=tuple(name for name in plan.added if name not in failed_names),
-            updated=tuple(name for name in plan.updated if name not in failed_names),
+            added=tuple(name for name in plan.added if name in self.done),
+            updated=tuple(name for name in plan.updated if name in self.done),
             unchanged=plan.unchanged,
             renamed=tuple(new for _, _, new in plan.renames),
             removed=plan.removed,
             failed=tuple(self.failed),
             skipped=found.skipped,
             duplicates=plan.duplicates,
-            passages=sum(len(p.passages) for p in parsed),
-            pairs=sum(len(p.pairs) for p in parsed),
+            passages=self.passages,
+            pairs=self.pairs,
             embedded=self.embedded,
             seconds={**self.seconds, "total": time.perf_counter() - started},
         )
@@ -159,65 +176,71 @@ class _Run:
         self.progress("reading", len(found), len(found))
         return hashes
 
-    def parse(self, plan: Plan) -> list[ParsedDocument]:
-        parsed = []
+    def work(self, plan: Plan) -> None:
+        """Parse, embed and publish what is to be done, a group of documents at a time."""
+        group: list[ParsedDocument] = []
+        passages = 0
+        self.ahead = _Ahead([_size(file.path) for file, _ in plan.work])
         for n, (file, name) in enumerate(plan.work):
             self.check()
-            self.progress("splitting", n, len(plan.work))
+            if not self.embedded:  # where nothing has to be embedded, documents are what is counted
+                self.progress("splitting", n, len(plan.work))
             try:
                 with self.timed("read"):
                     data = files.read_bytes(file.path)
-                with self.timed("split"):
-                    parsed.append(parse_document(file.path, name, data, corrections_of(self.library, name)))
+                document = parse_document(file.path, name, data, corrections_of(self.library, name), self.timed)
+                group.append(document)
+                passages += len(document.passages)
             except MianpuError as error:
                 self.fail(file.path, error)
-        if plan.work:
-            self.progress("splitting", len(plan.work), len(plan.work))
-        return parsed
-
-    def embed_missing(self, parsed: Sequence[ParsedDocument]) -> None:
-        """Complete what is in the library already (a model change that was interrupted), and count what is to come."""
-        known = self.library.known_embeddings([key for document in parsed for key, _, _ in _texts(document)])
-        new = {key for document in parsed for key, _, _ in _texts(document)} - known
-        missing = self.library.missing_embeddings()
-        if new or missing:
-            self.model()  # another model than the library's empties it, so what is missing is asked again
-            missing = self.library.missing_embeddings()
-            known = self.library.known_embeddings([key for document in parsed for key, _, _ in _texts(document)])
-            new = {key for document in parsed for key, _, _ in _texts(document)} - known
-        self.to_embed = len({key for key, _, _ in missing} | new)
-        if missing:
-            self.embed(missing)
-            with self.timed("write"):
-                self.library.refresh_vectors()
-
-    def write(self, parsed: Sequence[ParsedDocument]) -> None:
-        group: list[ParsedDocument] = []
-        passages = 0
-        for n, document in enumerate(parsed):
-            group.append(document)
-            passages += len(document.passages)
-            if passages >= GROUP or n + 1 == len(parsed):
-                self.embed([text for member in group for text in _texts(member)])
-                with self.timed("write"):
-                    self.library.publish(group, PIPELINE)
-                self.published += len(group)
+            self.ahead.parsed(n + 1)
+            if passages >= GROUP:
+                self.publish(group)
                 group, passages = [], 0
+        if group:
+            self.publish(group)
+        if plan.work and not self.embedded:
+            self.progress("splitting", len(plan.work), len(plan.work))
+        if self.embedded:
+            self.progress("embedding", self.embedded, self.embedded)
+
+    def publish(self, group: Sequence[ParsedDocument]) -> None:
+        self.embed([text for document in group for text in _texts(document)])
+        with self.timed("write"):
+            self.library.publish(group, PIPELINE)
+        self.done.update(document.document.name for document in group)
+        self.passages += sum(len(document.passages) for document in group)
+        self.pairs += sum(len(document.pairs) for document in group)
+
+    def complete(self) -> None:
+        """Embed what stands in the library without its vectors: another model came, now or in an ingest that was interrupted."""
+        names = self.library.unembedded()
+        if not names:
+            return
+        for n, name in enumerate(names):
+            missing = self.library.missing_embeddings(name)
+            self.ahead = _Ahead([1] * len(names))
+            self.ahead.parsed(n + 1)
+            self.embed(missing)
+        with self.timed("write"):
+            self.library.refresh_vectors()
 
     def embed(self, texts: Sequence[tuple[str, str, bool]]) -> None:
         """Embed (key, text, is question) whose key has no embedding yet, texts of like length together."""
         unknown = {key: (text, question) for key, text, question in texts}
         for key in self.library.known_embeddings(list(unknown)):
             del unknown[key]
+        self.to_embed += len(unknown)
         if not unknown:
             return
         model = self.model()
+        total = self.ahead.total(self.to_embed)
         for wanted in (False, True):
             keys = [key for key, (_, question) in unknown.items() if question is wanted]
             keys.sort(key=lambda key: len(unknown[key][0]))
             for start in range(0, len(keys), BATCH):
                 self.check()
-                self.progress("embedding", self.embedded, self.to_embed)
+                self.progress("embedding", self.embedded, total)
                 batch = keys[start : start + BATCH]
                 with self.timed("embed"):
                     encode = model.encode_questions if wanted else model.encode_passages
@@ -225,13 +248,13 @@ class _Run:
                 with self.timed("write"):
                     self.library.put_embeddings(batch, values)
                 self.embedded += len(batch)
-        self.progress("embedding", self.embedded, max(self.to_embed, self.embedded))
 
     def model(self) -> "Embedder":
         if self.embedder is None:
             with self.timed("embed"):
                 self.embedder = self.load_embedder()
-            self.library.use_embedder(self.embedder.fingerprint, self.embedder.dimension)
+            if self.library.use_embedder(self.embedder.fingerprint, self.embedder.dimension):
+                self.complete()  # another model than the library's empties it
         return self.embedder
 
     # --- helpers ---
@@ -250,11 +273,35 @@ class _Run:
 
     def interrupted(self) -> Interrupted:
         return Interrupted(
-            f"stopped; {self.published} documents published and {self.embedded} embeddings kept: run the same command to go on"
+            f"stopped; {len(self.done)} documents published and {self.embedded} embeddings kept: run the same command to go on"
         )
 
     def fail(self, path: Path, error: MianpuError) -> None:
         self.failed.append((str(path), str(error).removeprefix(str(path)).lstrip(": ")))
+
+
+class _Ahead:
+    """How many texts there will be to embed, guessed from the bytes parsed so far and the bytes still to come."""
+
+    def __init__(self, sizes: Sequence[int] = ()) -> None:
+        self._sums = list(accumulate(sizes, initial=0))
+        self._parsed = 0
+
+    def parsed(self, count: int) -> None:
+        """The first so many files are parsed."""
+        self._parsed = count
+
+    def total(self, so_far: int) -> int:
+        """The guess, when the files parsed so far had ``so_far`` texts."""
+        done, whole = self._sums[self._parsed], self._sums[-1]
+        return round(so_far * whole / done) if done else so_far
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # reading it will say what is wrong
 
 
 def _texts(parsed: ParsedDocument) -> list[tuple[str, str, bool]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ingest import vectors
+from ingest import duplicates, vectors
 from ingest.document import ParsedDocument, Passage, QuestionAnswer, content_hash
 from ingest.fulltext import words
 
@@ -35,6 +35,9 @@ class DocumentInfo:
     passages: int
     pairs: int
     added_at: str
+    format: str
+    encoding: str
+    cuts: int
 
 
 def passage_hash(text: str) -> str:
@@ -47,23 +50,35 @@ def question_hash(text: str) -> str:
     return content_hash("query: " + text)
 
 
+def index_words(passage: Passage) -> tuple[str, str]:
+    """What the full-text index holds of a passage: the words of its headings, and those of its text."""
+    return " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))
+
+
 def delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
-    """Delete documents; returns the vector ids that go with them."""
-    gone: list[int] = []
+    """Delete documents with everything that is theirs; returns the vector ids that go with them."""
+    documents: list[tuple[int]] = []
+    passages: list[int] = []
+    pairs: list[int] = []
     for name in names:
         row = connection.execute("SELECT id FROM documents WHERE name = ?", (name,)).fetchone()
         if row is None:
             continue
-        passages = [r[0] for r in connection.execute("SELECT id FROM passages WHERE document_id = ?", row)]
-        pairs = connection.execute("SELECT id FROM pairs WHERE document_id = ? AND answer_end > answer_start", row)
-        gone += passages + [r[0] + vectors.PAIR_BASE for r in pairs]
-        connection.executemany("DELETE FROM passages_words WHERE rowid = ?", [(i,) for i in passages])
-        connection.execute("DELETE FROM documents WHERE id = ?", row)
-    return gone
+        documents.append(row)
+        passages += [i for (i,) in connection.execute("SELECT id FROM passages WHERE document_id = ?", row)]
+        pairs += [i for (i,) in connection.execute("SELECT id FROM pairs WHERE document_id = ? AND answer_end > answer_start", row)]
+    groups = duplicates.take_out(connection, passages)
+    connection.executemany("DELETE FROM passages_words WHERE rowid = ?", [(i,) for i in passages])
+    connection.executemany("DELETE FROM documents WHERE id = ?", documents)
+    duplicates.regroup(connection, groups)
+    return [*passages, *(i + vectors.PAIR_BASE for i in pairs)]
 
 
 def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str) -> list[tuple[int, str]]:
-    """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector."""
+    """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector.
+
+    Its passages are in no group of copies yet: :func:`ingest.duplicates.place` is to follow.
+    """
     document, added = parsed.document, []
     document_id = connection.execute(
         "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings,"
@@ -83,7 +98,7 @@ def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str
         ).lastrowid
         connection.execute(
             "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
-            (passage_id, " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))),
+            (passage_id, *index_words(passage)),
         )
         added.append((int(passage_id or 0), digest))
     for pair in parsed.pairs:

@@ -118,7 +118,24 @@ ALTER TABLE documents ADD COLUMN pages TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE passages ADD COLUMN page INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+# Copies (ingest/duplicates.py): passages with one print say the same in the same words; copy_of is the first of a group of copies,
+# bands lead from a passage to those it may be a copy of. Print 0: in no group yet, which the next ingest mends.
+# Embeddings get a row id: without one every vector took an overflow page of its own, and asking for hashes read them all.
+_VERSION_3 = """
+ALTER TABLE passages ADD COLUMN print INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE passages ADD COLUMN copy_of INTEGER NOT NULL DEFAULT 0;
+UPDATE passages SET copy_of = id;
+CREATE INDEX passages_print ON passages (print);
+CREATE INDEX passages_copy_of ON passages (copy_of);
+CREATE TABLE bands (key INTEGER NOT NULL, print INTEGER NOT NULL, PRIMARY KEY (key, print)) WITHOUT ROWID;
+INSERT INTO meta SELECT 'vectors_generation', value FROM meta WHERE key = 'generation';
+ALTER TABLE embeddings RENAME TO old_embeddings;
+CREATE TABLE embeddings (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, vector BLOB NOT NULL);
+INSERT INTO embeddings (hash, vector) SELECT hash, vector FROM old_embeddings;
+DROP TABLE old_embeddings;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ Index = Any
 PAIR_BASE = 1 << 40
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+_PIECE = 1 << 20
 
 
 def empty(dimension: int) -> Index:
@@ -26,14 +27,17 @@ def empty(dimension: int) -> Index:
     return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
 
 
-def changed(index: Index, remove: Sequence[int], ids: Sequence[int], vectors: Vectors) -> Index:
-    """A copy of the index without the ids in ``remove`` and with ``vectors`` (n, d) under ``ids``; the original stays."""
-    copy = faiss.clone_index(index)
+def change(index: Index, remove: Sequence[int], ids: Sequence[int], vectors: Vectors) -> None:
+    """Take the ids in ``remove`` out of the index and put ``vectors`` (n, d) in under ``ids``."""
     if len(remove):
-        copy.remove_ids(np.asarray(remove, dtype=np.int64))
+        index.remove_ids(np.asarray(remove, dtype=np.int64))
     if len(ids):
-        copy.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), np.asarray(ids, dtype=np.int64))
-    return copy
+        index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), np.asarray(ids, dtype=np.int64))
+
+
+def clone(index: Index) -> Index:
+    """A copy of the index that no change reaches."""
+    return faiss.clone_index(index)
 
 
 def search(index: Index, vector: Vectors, k: int, *, pairs: bool) -> list[tuple[int, float]]:
@@ -50,35 +54,63 @@ def search(index: Index, vector: Vectors, k: int, *, pairs: bool) -> list[tuple[
     return [(int(i) - low, float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i >= 0]
 
 
+def ids(index: Index) -> Ids:
+    """All ids (n,) of an index, in its order."""
+    return np.array(faiss.vector_to_array(index.id_map), dtype=np.int64)
+
+
 def contents(index: Index) -> tuple[Ids, Vectors]:
     """All ids (n,) and vectors (n, d) of an index, in its order."""
-    ids = np.array(faiss.vector_to_array(index.id_map), dtype=np.int64)
-    return ids, np.asarray(index.index.reconstruct_n(0, len(ids)), dtype=np.float32)
+    found = ids(index)
+    return found, np.asarray(index.index.reconstruct_n(0, len(found)), dtype=np.float32)
 
 
 def write(index: Index, path: Path) -> str:
-    """Write the index beside its final name, flush it to the disk, move it into place; returns its SHA-256."""
-    data = faiss.serialize_index(index).tobytes()
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write the index to a new file, a piece at a time, and flush it to the disk; returns its SHA-256. Raises OSError."""
+    sha256 = hashlib.sha256()
+    wrong: list[OSError] = []
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def put(data: bytes) -> None:
+        if wrong:
+            return  # FAISS has no other way to be told than to be let finish
+        sha256.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(file, view) :]
+        except OSError as error:
+            wrong.append(error)
+
+    try:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(put, _PIECE))
+        if wrong:
+            raise wrong[0]
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return sha256.hexdigest()
+
+
+def move(temporary: Path, path: Path) -> None:
+    """Move a written file to its final name, for good."""
     os.replace(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return hashlib.sha256(data).hexdigest()
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, sha256: str) -> Index | None:
     """The index in the file, or None when the file is missing or is not the one that was written."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        return faiss.read_index(os.fspath(path)) if digest(path) == sha256 else None
+    except (OSError, RuntimeError):
         return None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        return None
-    return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))

@@ -71,7 +71,7 @@ def parsed(
     """A document whose passages are these texts, followed by its questions with their answers as further passages."""
     text, made, asked = "", [], []
     for body in passages:
-        made.append(Passage(name, len(text), len(text) + len(body), body, headings))
+        made.append(Passage(name, len(text), len(text) + len(body), body, headings, text.count("\n") + 1))
         text += body + "\n\n"
     for question, answer in pairs:
         start = len(text)
@@ -79,7 +79,7 @@ def parsed(
         answer_start = len(text)
         text += answer
         asked.append(QuestionAnswer(name, question, start, start + len(question), answer, answer_start, len(text), headings))
-        made.append(Passage(name, start, len(text), text[start:], headings))
+        made.append(Passage(name, start, len(text), text[start:], headings, text.count("\n", 0, start) + 1))
         text += "\n\n"
     document = Document(name, f"/notes/{name}", title or name, text, content_hash(text), "text", "utf-8")
     return ParsedDocument(document, (), tuple(made), tuple(asked))

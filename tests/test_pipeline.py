@@ -1,16 +1,19 @@
 """An ingest does what changed and nothing else."""
 
+import gc
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest import pipeline
 from ingest.checks import problems
+from ingest.document import ParsedDocument
 from ingest.errors import Interrupted, LibraryBusy, UsageError
 from ingest.library import Library
 from ingest.pipeline import IngestSummary, ingest
@@ -67,7 +70,7 @@ def test_a_folder_is_ingested(library: Library, folder: Path) -> None:
     summary = run(library, folder, loader=loader)
     assert summary.added == ("a.md", "b.txt", "sub/c.md") == tuple(names(library))
     assert (summary.passages, summary.pairs, summary.embedded) == (6, 6, 12)
-    assert set(summary.seconds) == {"read", "split", "embed", "write", "total"}
+    assert set(summary.seconds) == {"read", "clean", "split", "embed", "write", "total"}
     assert loader.loads == 1
     assert library.document("sub/c.md").title == "丙"
     assert library.document("a.md").source == str(folder / "a.md")
@@ -294,7 +297,49 @@ def test_progress_ends_at_its_total(library: Library, folder: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     ingest(library, [folder], Loader(), lambda stage, done, total: calls.append((stage, done, total)))
     last = {stage: (done, total) for stage, done, total in calls}
-    assert last == {"reading": (3, 3), "splitting": (3, 3), "embedding": (12, 12)}
+    assert last.pop("splitting")[1] == 3  # documents are counted only until something is embedded
+    assert last == {"reading": (3, 3), "embedding": (12, 12)}
+    calls.clear()
+    (folder / "d.md").write_bytes((folder / "a.md").read_bytes() + b"\n")
+    ingest(library, [folder], Loader(), lambda stage, done, total: calls.append((stage, done, total)))
+    assert {stage: (done, total) for stage, done, total in calls} == {"reading": (4, 4), "splitting": (1, 1)}
+
+
+def test_the_total_is_guessed_from_bytes_and_right_in_the_end(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "GROUP", 1)
+    for topic in "丁戊己庚辛壬":
+        (folder / f"{topic}.md").write_text(note(topic), "utf-8")
+    calls: list[tuple[int, int]] = []
+    ingest(library, [folder], Loader(), lambda stage, done, total: calls.append((done, total)) if stage == "embedding" else None)
+    assert calls[-1] == (36, 36)
+    assert calls == sorted(calls, key=lambda call: call[0])
+    assert all(30 <= total <= 42 for _, total in calls)  # files of like size: the first guess is near already
+
+
+def test_memory_holds_one_group_and_not_the_folder(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents that were published are let go: of forty, no more than a group is ever alive."""
+    monkeypatch.setattr(pipeline, "GROUP", 4)
+    most = 0
+    parse = pipeline.parse_document
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing) is ParsedDocument for thing in gc.get_objects())
+
+    before = alive()  # what other tests keep
+
+    def watched(*arguments: Any) -> ParsedDocument:
+        nonlocal most
+        most = max(most, alive() - before)
+        return parse(*arguments)
+
+    monkeypatch.setattr(pipeline, "parse_document", watched)
+    for n in range(40):
+        (folder / f"{n:02}.md").write_text(note(f"第{n}篇"), "utf-8")
+    assert len(run(library, folder).added) == 43
+    assert 1 <= most <= 4  # a note has at least one passage, a group at most four notes
 
 
 def test_wrong_paths_and_a_second_ingest_are_refused(library: Library, folder: Path) -> None:

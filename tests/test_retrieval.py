@@ -1,5 +1,6 @@
 """Ranking with vectors, words and concepts that can be worked out by hand."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,49 @@ def test_the_shipped_numbers_are_complete() -> None:
     ranking = shipped_ranking()
     assert set(ranking.weights) == set(ranking.weights_english) == {"dense", "bm25", "question", "concept"}
     assert 0 < ranking.threshold < 1
+
+
+COPIED = "缓存把算过的键和值留下，显存随着长度增长，所以长文本的推理总是先被显存卡住，批量也就开不大；量化缓存是常见的办法之一。"
+
+
+def with_copies(library: Library, count: int) -> None:
+    embedder = WordEmbedder()
+    documents = [parsed(f"copy{n:02}.md", [COPIED if n else COPIED.replace("，", ", ")]) for n in range(count)]
+    texts = [p.embedding_text for d in documents for p in d.passages]
+    library.put_embeddings([passage_hash(t) for t in texts], embedder.encode_passages(texts))
+    library.publish(documents, "test")
+
+
+def test_copies_are_one_hit_that_names_every_source(library: Library, graph: ConceptGraph) -> None:
+    with_copies(library, 3)
+    result = search("缓存占多少显存", library, WordEmbedder(), graph)
+    shown = [hit for hit in result.hits if hit.passage.document.startswith("copy")]
+    assert len(shown) == 1
+    assert {shown[0].passage.document, *(copy.document for copy in shown[0].also)} == {"copy00.md", "copy01.md", "copy02.md"}
+    for copy in shown[0].also:
+        assert library.document(copy.document).text[copy.start : copy.end].startswith("缓存把算过的")
+    others = [hit for hit in result.hits if hit is not shown[0]]
+    assert len(others) == 4 and all(hit.also == () for hit in others)
+
+
+def test_many_copies_do_not_push_the_rest_out(library: Library, graph: ConceptGraph) -> None:
+    with_copies(library, 90)
+    hits = search("缓存 显存", library, WordEmbedder(), graph, k=5).hits
+    assert [hit.passage.document[:4] for hit in hits if hit.also] == ["copy"] and len(hits[0].also or hits[1].also) == 89
+    assert len(hits) == 5  # the group once, and the four other passages
+
+
+def test_a_search_is_of_one_moment(library: Library, graph: ConceptGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document goes while a search is under way: the search still sees all of it, the next one nothing."""
+    match = Library.match_words
+
+    def remove_first(self: Library, question: str, k: int) -> list[tuple[int, float]]:
+        worker = threading.Thread(target=lambda: library.publish([], "test", removed=["cache.md"]))
+        worker.start()
+        worker.join(0.5)
+        return match(self, question, k)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Library, "match_words", remove_first)
+        assert search("缓存占多少显存", library, WordEmbedder(), graph).hits[0].passage.text == CACHE
+    assert CACHE not in [hit.passage.text for hit in search("缓存占多少显存", library, WordEmbedder(), graph).hits]

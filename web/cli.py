@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     sub = add("ingest", "read files or folders into the library; only what changed is done again", models=True)
     sub.add_argument("paths", nargs="*", type=Path, metavar="PATH")
     sub.add_argument("--starter-notes", action="store_true", help="the notes that come with Mianpu")
+    sub.add_argument("--watch", action="store_true", help="go on following the folders until Ctrl-C")
     add("list", "the documents of the library")
     sub = add("show", "a document's cleaned text, and what was cut out of it")
     sub.add_argument("document")
@@ -79,10 +80,19 @@ def parser() -> argparse.ArgumentParser:
     _chat_options(sub)
     sub = add("bench", "measure speed: start, ingest, search, first token", models=True)
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="documents to ingest (default: the starter notes)")
+    sub.add_argument("--passages", type=_positive, metavar="N", help="ingest so many generated passages instead")
+    sub.add_argument("--growth", action="store_true", help="how time and memory of an ingest grow with the library, nothing else")
     _chat_options(sub)
     sub = add("models", "the model files: state, or `models fetch`", models=True)
     sub.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
     sub = add("doctor", "check that everything in the library holds together")
+    sub.add_argument("--repair", action="store_true", help="mend what can be mended")
+    sub = add("export", "write the library to one file: a backup")
+    sub.add_argument("--backup", type=Path, metavar="FILE", help="the ZIP file to write")
+    sub.add_argument("--force", action="store_true", help="replace a file that exists")
+    sub = add("restore", "make the library of a backup")
+    sub.add_argument("file", type=Path)
+    sub.add_argument("--force", action="store_true", help="replace the library that is there")
     return top
 
 

@@ -5,15 +5,21 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ingest.errors import UsageError
+from ingest.errors import Interrupted, UsageError
 from ingest.library import Library
 from ingest.progress import TerminalProgress
 from kg.concepts import Glossary, refresh_mentions
 from kg.graph import ConceptGraph
+
+if TYPE_CHECKING:
+    from ingest.embedding import Embedder
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         "bench": _bench,
         "models": _models,
         "doctor": _doctor,
+        "export": _export,
+        "restore": _restore,
     }
     return handlers[args.command](args)
 
@@ -74,6 +82,8 @@ def _ingest(args: argparse.Namespace) -> int:
     folder = embedding_model_folder(args.embedding_model, progress)
     fingerprint = manifest_fingerprint(folder) or folder_fingerprint(folder)
     with Library.open(args.library, create=True) as library:
+        if args.watch:
+            return _watch(library, paths, cache(lambda: load_embedder(str(folder))), fingerprint)
         summary = ingest(library, paths, lambda: load_embedder(str(folder)), progress, fingerprint=fingerprint)
         load_graph(library)
     lines = [
@@ -89,10 +99,30 @@ def _ingest(args: argparse.Namespace) -> int:
     return 1 if summary.failed and not (summary.added or summary.updated or summary.unchanged or summary.renamed) else 0
 
 
+def _watch(library: Library, paths: Sequence[Path], load: "Callable[[], Embedder]", fingerprint: str) -> int:
+    from ingest.pipeline import IngestSummary, ingest
+    from ingest.watch import Watcher
+
+    def once(present: Sequence[Path]) -> IngestSummary:
+        with TerminalProgress() as progress:
+            summary = ingest(library, present, load, progress, fingerprint=fingerprint)
+            refresh_mentions(library, Glossary.load(), progress)
+        return summary
+
+    watcher = Watcher(library.folder, paths, once, lambda line: print(line, flush=True), threading.Event())
+    with suppress(KeyboardInterrupt, Interrupted):
+        watcher.run()
+    print(f"\nstopped following: {watcher.summary()}", flush=True)
+    return 0
+
+
 def _list(args: argparse.Namespace) -> int:
     with Library.open(args.library) as library:
         documents = library.documents()
-    lines = [f"{d.passages:5d} passages {d.pairs:4d} questions  {d.name}  {d.title}" for d in documents]
+    lines = [
+        f"{d.passages:5d} passages {d.pairs:4d} questions {d.cuts:4d} cuts  {d.format:8s} {d.encoding:8s}  {d.name}  {d.title}"
+        for d in documents
+    ]
     return _print(args, [asdict(d) for d in documents], "\n".join(lines) or "the library is empty: `mianpu ingest PATH`")
 
 
@@ -165,12 +195,41 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    from assistant.schedule import mend_cards
     from ingest.checks import problems
+    from ingest.repair import repair
 
+    done: list[str] = []
     with Library.open(args.library) as library:
+        if args.repair:
+            with library.writer():
+                done = repair(library)
+                if cards := mend_cards(library):
+                    done.append(f"{cards} cards are made again from their reviews")
         found = problems(library)
-    _print(args, {"problems": found}, "\n".join(found) or "everything holds together")
+    lines = [*(f"repaired: {line}" for line in done), *(found or ["everything holds together"])]
+    _print(args, {"problems": found, "repaired": done}, "\n".join(lines))
     return 1 if found else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from ingest.backup import backup
+
+    if args.backup is None:
+        raise UsageError("say what to write: --backup FILE.zip")
+    with Library.open(args.library) as library:
+        size = backup(library, args.backup, force=args.force)
+    return _print(args, {"file": str(args.backup), "bytes": size}, f"{args.backup}: {size / 1e6:,.1f} MB")
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from ingest.backup import restore
+
+    notes = restore(args.file, args.library, force=args.force)
+    with Library.open(args.library) as library:
+        value = {"documents": len(library.documents()), "passages": library.passage_count(), "notes": notes}
+    lines = [f"{value['documents']} documents with {value['passages']} passages are in {args.library}", *notes]
+    return _print(args, value, "\n".join(lines))
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -210,6 +269,7 @@ def _search(args: argparse.Namespace) -> int:
                 "score": round(hit.score, 4),
                 "cosine": round(hit.cosine, 4),
                 "scores": {name: round(score, 4) for name, score in hit.scores.items()},
+                "also": [asdict(copy) for copy in hit.also],
             }
             for hit in result.hits
         ],
@@ -219,6 +279,7 @@ def _search(args: argparse.Namespace) -> int:
         scores = "  ".join(f"{name} {score:.2f}" for name, score in hit.scores.items())
         lines.append(f"\n[{number}] {_place(hit.passage.document, hit.passage.headings)}  score {hit.score:.2f}  ({scores})")
         lines.append(hit.passage.text)
+        lines += [f"    also in {copy.document}, line {copy.line}" for copy in hit.also]
     return _print(args, value, "\n".join(lines))
 
 

@@ -84,15 +84,21 @@ def _library_of(args: argparse.Namespace, questions: list[LabelledQuestion], emb
 def bench(args: argparse.Namespace) -> int:
     """Measure speed; assistant/benchmark.py and web/startup.py say what each figure means."""
     from assistant.benchmark import measure, spread
+    from assistant.growth import measure_growth, write_corpus
     from web.commands import starter_notes
     from web.startup import measure_start
 
     progress = TerminalProgress()
+    if args.growth:
+        return _print(args, measure_growth(progress))
     documents = args.documents or starter_notes()
     if not documents.exists():
         raise UsageError(f"{documents} does not exist: name a folder of documents")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder = Path(temporary) / "library"
+        if args.passages:
+            documents = Path(temporary) / "corpus"
+            write_corpus(documents, args.passages)
         report = measure(folder, documents, args.embedding_model, args.chat_model, progress)
         with Library.open(folder) as library:
             questions = spread([pair.question for pair in library.all_pairs() if pair.answer], STARTS)
