@@ -16,8 +16,8 @@ from ingest import files, reading
 from ingest.cleaning import clean
 from ingest.document import Document, ParsedDocument
 from ingest.errors import Interrupted, MianpuError
-from ingest.files import FoundFile
 from ingest.library import Library, passage_hash, question_hash
+from ingest.opening import FileReader, FoundFile, raw_hash
 from ingest.plan import Plan, make_plan
 from ingest.progress import Progress, no_progress
 from ingest.splitting import split, title_of
@@ -65,7 +65,7 @@ def parse_document(path: Path, name: str, data: bytes) -> ParsedDocument:
     title = title_of(cleaned.text, raw.markup, name, metadata)
     pages = tuple(cleaned.offset(page) for page in raw.pages)
     document = Document(
-        name, str(path), title, cleaned.text, files.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
+        name, str(path), title, cleaned.text, raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
     )
     parsed = split(document)
     if not parsed.passages:
@@ -115,11 +115,12 @@ class _Run:
         started = time.perf_counter()
         with self.timed("read"):
             found = files.find_files(paths)
+            self.failed += found.failed
             hashes = self.hash_files(found.files)
             plan = make_plan(self.library.documents(), found, hashes, PIPELINE)
         with self.timed("write"):
             self.library.publish([], PIPELINE, removed=plan.removed)
-            self.library.rename_all([(old, new, str(file.path)) for file, old, new in plan.renames])
+            self.library.rename_all([(old, new, str(file.source)) for file, old, new in plan.renames])
         parsed = self.parse(plan)
         if fingerprint is not None and self.library.meta("embedding_model") not in (None, fingerprint):
             self.model()
@@ -145,28 +146,30 @@ class _Run:
 
     def hash_files(self, found: Sequence[FoundFile]) -> dict[Path, str]:
         hashes: dict[Path, str] = {}
-        for n, file in enumerate(found):
-            self.check()
-            self.progress("reading", n, len(found))
-            try:
-                hashes[file.path] = files.raw_hash(files.read_bytes(file.path))
-            except MianpuError as error:
-                self.fail(file.path, error)
+        with FileReader() as reader:
+            for n, file in enumerate(found):
+                self.check()
+                self.progress("reading", n, len(found))
+                try:
+                    hashes[file.source] = reader.hash(file)
+                except MianpuError as error:
+                    self.fail(file.source, error)
         self.progress("reading", len(found), len(found))
         return hashes
 
     def parse(self, plan: Plan) -> list[ParsedDocument]:
         parsed = []
-        for n, (file, name) in enumerate(plan.work):
-            self.check()
-            self.progress("splitting", n, len(plan.work))
-            try:
-                with self.timed("read"):
-                    data = files.read_bytes(file.path)
-                with self.timed("split"):
-                    parsed.append(parse_document(file.path, name, data))
-            except MianpuError as error:
-                self.fail(file.path, error)
+        with FileReader() as reader:
+            for n, (file, name) in enumerate(plan.work):
+                self.check()
+                self.progress("splitting", n, len(plan.work))
+                try:
+                    with self.timed("read"):
+                        data = reader.read(file)
+                    with self.timed("split"):
+                        parsed.append(parse_document(file.source, name, data))
+                except MianpuError as error:
+                    self.fail(file.source, error)
         if plan.work:
             self.progress("splitting", len(plan.work), len(plan.work))
         return parsed

@@ -168,7 +168,8 @@ def test_a_file_that_cannot_be_read_is_reported_and_keeps_its_document(library: 
     assert reasons.keys() == {"a.md", "empty.md", "only.md"}
     assert "binary" in reasons["a.md"] and "empty" in reasons["empty.md"] and "nothing is left" in reasons["only.md"]
     assert not any(str(folder) in reason for reason in reasons.values())
-    assert [(Path(path).name, reason) for path, reason in summary.skipped] == [("pipe.md", "not a regular file")]
+    assert [Path(path).name for path, _ in summary.skipped] == ["pipe.md"]
+    assert summary.skipped[0][1].startswith("not a regular file but a FIFO")
     assert library.document("a.md").title == "甲"
     assert summary.added == summary.updated == ()
 

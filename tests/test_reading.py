@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import files
-from ingest.errors import MianpuError, UsageError
+from ingest.errors import MianpuError
 from ingest.readers import text as text_reader
 
 CHINESE = "自注意力为什么要除以根号 d？因为点积的方差随维度增大，归一化以后梯度更稳定。"
@@ -99,70 +99,3 @@ def test_format_follows_the_suffix_and_the_content(tmp_path: Path) -> None:
     assert files.read(page).format == "markdown"
     page.write_text("标题\n# 只有一行像标题\n正文", "utf-8")
     assert files.read(page).format == "text"
-
-
-def test_unreadable_files_give_one_clear_line(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.md"
-    empty.write_bytes(b"\xef\xbb\xbf\n  \n")
-    pipe = tmp_path / "pipe.md"
-    os.mkfifo(pipe)
-    other = tmp_path / "notes.docx"
-    other.write_bytes(b"text")
-    for path, words in (
-        (empty, "empty"),
-        (pipe, "not a regular file"),
-        (tmp_path / "none.md", "No such file"),
-        (other, "no reader"),
-    ):
-        with pytest.raises(MianpuError, match=words) as caught:
-            files.read(path)
-        assert str(path) in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 100)
-    path = tmp_path / "big.txt"
-    path.write_bytes(b"x" * 100)
-    assert files.read(path).text == "x" * 100
-    path.write_bytes(b"x" * 101)
-    with pytest.raises(MianpuError, match="larger than"):
-        files.read(path)
-
-
-def test_a_folder_is_walked_in_order(tmp_path: Path) -> None:
-    for name in ("b.md", "a.txt", "sub/c.markdown", ".hidden.md", ".git/d.md", "figure.png", "README"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("text")
-    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    (tmp_path / "dead.md").symlink_to(tmp_path / "nowhere")
-    found = files.find_files([tmp_path])
-    assert [file.name for file in found.files] == ["a.txt", "b.md", "sub/c.markdown"]
-    assert found.roots == (tmp_path,)
-    assert {(Path(path).name, reason) for path, reason in found.skipped} == {
-        ("figure.png", "no reader for .png"),
-        ("README", "no reader for files without a suffix"),
-        ("dead.md", "not a regular file"),
-    }
-
-
-def test_a_single_file_keeps_its_own_name_unless_its_folder_is_given_too(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    note = tmp_path / "sub" / "a.md"
-    note.write_text("text")
-    assert [file.name for file in files.find_files([note]).files] == ["a.md"]
-    for paths in ([note, tmp_path], [tmp_path, note]):
-        assert [file.name for file in files.find_files(paths).files] == ["sub/a.md"]
-
-
-def test_a_path_that_does_not_exist_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="check the path"):
-        files.find_files([tmp_path / "nothing"])
-
-
-def test_a_file_name_that_is_not_text_is_reported(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff\xfe.md")).write_text("text")
-    found = files.find_files([tmp_path])
-    assert not found.files
-    assert "rename it" in found.skipped[0][1]

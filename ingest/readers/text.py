@@ -50,6 +50,12 @@ def read_markdown(data: bytes) -> RawText:
     return RawText(text, encoding, "markdown")
 
 
+def read_plain(data: bytes) -> RawText:
+    """Source code or data that the person named: its marks mean something else than those of Markdown."""
+    text, encoding = decode(data)
+    return RawText(text, encoding, "text")
+
+
 def decode(data: bytes) -> tuple[str, str]:
     """Bytes -> (normalised text, name of the encoding).
 
@@ -114,3 +120,13 @@ def _plausibility(data: bytes, codec: str) -> float:
         lead = char.encode(codec, "replace")[0]
         common += lead in _COMMON[codec] or lead in _PUNCTUATION[codec]
     return common / len(wide)
+
+
+def decode_name(data: bytes) -> str:
+    """File names of unknown encoding, as zip archives hold them: UTF-8, else GBK or Big5, else the IBM PC's own."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    best = max(("gb18030", "big5"), key=lambda codec: _plausibility(data, codec))
+    return data.decode(best if _plausibility(data, best) >= 0.5 else "cp437", "replace")
