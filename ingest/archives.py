@@ -50,9 +50,12 @@ class _Bounded:
         self.file, self.limit = file, MAX_DIRECTORY
 
     def read(self, size: int = -1, /) -> bytes:
-        if self.limit and (size < 0 or size > self.limit):
+        if not self.limit:
+            return self.file.read(size)
+        data = self.file.read(min(size, self.limit + 1) if size >= 0 else self.limit + 1)
+        if len(data) > self.limit:
             raise MianpuError(f"its table of contents is larger than {MAX_DIRECTORY // 2**20} MB: {_UNPACK}")
-        return self.file.read(size)
+        return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return self.file.seek(offset, whence)

@@ -145,17 +145,19 @@ class _Search:
 
     def members(self, archive: Archive, outer: FoundFile, inside: str, used: list[int]) -> None:
         """``inside`` is the path of an archive inside the archive, with a slash behind it; ``used`` counts members and bytes."""
-        self.failed += [(str(outer.source / inside / name), reason) for name, reason in archive.refused if not _ignored(name)]
-        names = {part for name in archive.members for part in folders(name)} | set(archive.members)
+        start = f"{outer.path}/{inside}"
+        self.failed += [(_shown(start + name), reason) for name, reason in archive.refused if not _ignored(name)]
+        names = set(archive.members)
+        passed: set[str] = set()
         for name in archive.members:
             file = FoundFile(outer.path, f"{outer.name}/{inside}{name}", outer.root, inside + name)
             if _ignored(name):
                 continue
-            page = next((page for folder in folders(name) if (page := _page_of_parts(folder, names))), "")
-            if page:
-                reason = (str(outer.path / inside / page) + " (its parts)", "only the saved page itself is read")
-                if reason not in self.skipped[-1:]:
-                    self.skipped.append(reason)
+            parts = next(((folder, page) for folder in folders(name) if (page := _page_of_parts(folder, names))), None)
+            if parts:
+                if parts[0] not in passed:
+                    self.skipped.append((start + parts[0], f"the parts of the saved page {parts[1].rpartition('/')[2]}"))
+                passed.add(parts[0])
                 continue
             try:
                 found = _detect_member(archive, name)
@@ -221,7 +223,7 @@ def _special(path: Path) -> str:
     )
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
     """A path as one line of valid text."""
     return str(path) if is_name(str(path)) else ascii(str(path))
 
