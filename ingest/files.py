@@ -15,11 +15,11 @@ from ingest.opening import (
     MAX_DOCUMENT_BYTES,
     FoundFile,
     archive_inside,
+    cannot,
     folders,
     open_archive,
     open_regular,
     read_bytes,
-    reason_of,
 )
 from ingest.reading import parse
 
@@ -51,7 +51,7 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
         try:
             mode = absolute.stat().st_mode
         except OSError as error:
-            raise UsageError(f"{path} cannot be read ({reason_of(error)}): check the path") from None
+            raise UsageError(f"{path} cannot be read ({error.strerror}): check the path") from None
         if stat.S_ISDIR(mode):
             search.roots.append(absolute)
             search.walk(absolute)
@@ -74,8 +74,10 @@ class _Search:
         """A file that the person named: text of any suffix is read, and what cannot be read is a failure."""
         try:
             found = _detect_file(path)
-        except (OSError, MianpuError):
+        except OSError:
             found = Detected("text")  # reading it says what is wrong
+        except MianpuError as error:
+            found = Detected("", str(error))
         if found.kind == "zip":
             self.roots.append(path)
             self.archive(path, path.parent)
@@ -93,7 +95,7 @@ class _Search:
                 status = folder.stat()
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
-                self.failed.append((_shown(folder), reason_of(error)))
+                self.failed.append((_shown(folder), cannot(error)))
                 continue
             if (status.st_dev, status.st_ino) in entered:
                 continue
@@ -106,7 +108,7 @@ class _Search:
                 try:
                     is_folder, is_file = entry.is_dir(), entry.is_file()
                 except OSError as error:
-                    self.failed.append((_shown(path), reason_of(error)))
+                    self.failed.append((_shown(path), cannot(error)))
                     continue
                 page = _page_of_parts(entry.name, names) if is_folder else ""
                 if not is_name(entry.name):
@@ -125,8 +127,10 @@ class _Search:
         found_file = FoundFile(path, path.relative_to(root).as_posix(), root)
         try:
             found = _detect_file(path)
-        except (OSError, MianpuError):
-            self.files[path] = found_file  # reading it says what is wrong
+        except OSError:
+            found = Detected("text")  # reading it says what is wrong
+        except MianpuError as error:
+            self.failed.append((str(path), str(error)))
             return
         if found.kind == "zip":
             self.archive(path, root)
@@ -216,7 +220,7 @@ def _special(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return f"a link to nothing ({reason_of(error)}): mend or remove it"
+        return f"a link to nothing ({error.strerror}): mend or remove it"
     kinds = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISBLK, "a device"), (stat.S_ISCHR, "a device"))
     return (
         f"not a regular file but {next((name for test, name in kinds if test(mode)), 'something else')}: copy its content into one"

@@ -1,5 +1,6 @@
 """The bytes of a file to ingest, which may be a member of a zip archive, within stated limits."""
 
+import errno
 import hashlib
 import io
 import os
@@ -45,7 +46,7 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises MianpuError for special files and OSError as open() does."""
     # A FIFO would block open() for ever, so the kind is asked first and the open does not wait.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise MianpuError(f"{path} is not a regular file: copy its content into one")
+        raise MianpuError("is not a regular file: copy its content into one")
     return open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
 
 
@@ -54,7 +55,7 @@ def open_archive(path: Path) -> Archive:
     try:
         file = open_regular(path)
     except OSError as error:
-        raise MianpuError(f"cannot be read: {reason_of(error)}") from None
+        raise MianpuError(cannot(error)) from None
     try:
         return Archive(file)
     except BaseException:
@@ -147,24 +148,26 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(HEAD)
-            limit = _check_size(size, head, str(path), f"{path} ")
+            limit = _check_size(size, head, str(path))
             read, chunk = 0, head
             while chunk:
                 read += len(chunk)
                 if read > limit:
-                    raise MianpuError(f"{path} grew while it was read: ingest again")
+                    raise MianpuError("grew while it was read: ingest again")
                 yield chunk
                 chunk = file.read(_CHUNK)
     except OSError as error:
-        raise MianpuError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise MianpuError(f"{path} {cannot(error)}") from None
+    except MianpuError as error:
+        raise MianpuError(f"{path} {error}") from None
 
 
-def _check_size(size: int, head: bytes, name: str, who: str = "") -> int:
+def _check_size(size: int, head: bytes, name: str) -> int:
     """The most bytes a file of this kind may have. Raises MianpuError when it has more: nothing of it is read then."""
     document = is_zip(head) or is_pdf(head) or kind_of_suffix(name) == "pdf"
     limit = MAX_DOCUMENT_BYTES if document else MAX_BYTES
     if size > limit:
-        raise MianpuError(f"{who}is larger than {limit // 2**20} MB: split it into smaller files")
+        raise MianpuError(f"is larger than {limit // 2**20} MB: split it into smaller files")
     return limit
 
 
@@ -184,6 +187,13 @@ def folders(name: str) -> list[str]:
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def reason_of(error: OSError) -> str:
-    """The system's own words for what is wrong."""
-    return error.strerror or type(error).__name__
+def cannot(error: OSError) -> str:
+    """«cannot be read», the system's own words for why, and what to do."""
+    advice = {
+        errno.EACCES: "give yourself the right to read it",
+        errno.EPERM: "give yourself the right to read it",
+        errno.ELOOP: "mend or remove the link",
+        errno.ENOENT: "ingest again",
+        errno.ENAMETOOLONG: "move it to a shorter path",
+    }.get(error.errno or 0, "check the disk and ingest again")
+    return f"cannot be read ({error.strerror or type(error).__name__}): {advice}"

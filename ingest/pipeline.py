@@ -129,6 +129,8 @@ class _Run:
         with self.timed("write"):
             self.library.forget_unused_embeddings()
         failed_names = {name for _, name in plan.work} - {p.document.name for p in parsed}
+        copies = [(path, name) for path, name in plan.duplicates if name in failed_names]
+        self.failed += [(path, f"the same content as {name}, which could not be read: see there") for path, name in copies]
         return IngestSummary(
             added=tuple(name for name in plan.added if name not in failed_names),
             updated=tuple(name for name in plan.updated if name not in failed_names),
@@ -137,7 +139,7 @@ class _Run:
             removed=plan.removed,
             failed=tuple(self.failed),
             skipped=found.skipped,
-            duplicates=plan.duplicates,
+            duplicates=tuple(copy for copy in plan.duplicates if copy not in copies),
             passages=sum(len(p.passages) for p in parsed),
             pairs=sum(len(p.pairs) for p in parsed),
             embedded=self.embedded,

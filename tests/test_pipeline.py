@@ -185,6 +185,15 @@ def test_the_same_content_twice_is_one_document(library: Library, folder: Path) 
     assert (summary.renamed, summary.duplicates) == (("copy.md",), ())
 
 
+def test_copies_of_what_cannot_be_read_are_failures_too(library: Library, folder: Path) -> None:
+    for name in ("x.md", "y.md"):
+        (folder / name).write_bytes(b"\x00\x01\x02" * 500)
+    summary = run(library, folder)
+    assert summary.duplicates == ()
+    reasons = {Path(path).name: reason for path, reason in summary.failed}
+    assert "binary" in reasons["x.md"] and "x.md, which could not be read" in reasons["y.md"]
+
+
 def test_a_copy_of_a_document_from_elsewhere_is_a_duplicate(library: Library, folder: Path, tmp_path: Path) -> None:
     run(library, folder)
     other = tmp_path / "other.md"
