@@ -30,13 +30,14 @@ _PAGE_PARTS = ("_files", ".files", "_文件")
 class FoundFiles:
     """What the paths of a request hold: files, ingested folders and archives, and (path, reason) of what is not ingested.
 
-    ``skipped`` is what no reader takes; ``failed`` what one would take but cannot be read.
+    ``skipped`` is what no reader takes; ``failed`` what one would take but cannot be read. ``archives`` are those that were opened.
     """
 
     files: tuple[FoundFile, ...]
     roots: tuple[Path, ...]
     skipped: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str], ...] = ()
+    archives: frozenset[Path] = frozenset()
 
 
 def find_files(paths: Sequence[Path]) -> FoundFiles:
@@ -58,7 +59,7 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
         else:
             search.named(absolute)
     files = (search.files[source] for source in sorted(search.files))
-    return FoundFiles(tuple(files), tuple(search.roots), tuple(search.skipped), tuple(search.failed))
+    return FoundFiles(tuple(files), tuple(search.roots), tuple(search.skipped), tuple(search.failed), frozenset(search.archives))
 
 
 class _Search:
@@ -69,6 +70,7 @@ class _Search:
         self.roots: list[Path] = []
         self.skipped: list[tuple[str, str]] = []
         self.failed: list[tuple[str, str]] = []
+        self.archives: set[Path] = set()
 
     def named(self, path: Path) -> None:
         """A file that the person named: text of any suffix is read, and what cannot be read is a failure."""
@@ -143,6 +145,7 @@ class _Search:
         """The members of an archive that have a reader."""
         try:
             with open_archive(path) as archive:
+                self.archives.add(path)
                 self.members(archive, FoundFile(path, path.relative_to(root).as_posix(), root), "", [archive.count, archive.total])
         except MianpuError as error:
             self.failed.append((str(path), str(error)))

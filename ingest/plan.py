@@ -37,7 +37,7 @@ def make_plan(documents: Sequence[DocumentInfo], found: FoundFiles, hashes: dict
     by_source = {document.source: document for document in documents}
     present = {str(file.source) for file in found.files}
     with FileReader() as reader:
-        gone = {d.name for d in documents if d.source not in present and _is_gone(d.source, reader)}
+        gone = {d.name for d in documents if d.source not in present and _is_gone(d.source, found, present, reader)}
     kept, copies = _without_copies(found.files, hashes, by_source)
     owners = _owners(kept, documents, hashes, present, gone)
     duplicates = [(file, owner) for file, owner in zip(kept, owners, strict=True) if owner and _elsewhere(file, owner, gone)]
@@ -168,10 +168,11 @@ def _below(source: str, root: Path) -> bool:
     return os.path.commonpath([source, root]) == str(root) if os.path.isabs(source) else False
 
 
-def _is_gone(source: str, reader: FileReader) -> bool:
+def _is_gone(source: str, found: FoundFiles, present: set[str], reader: FileReader) -> bool:
     """Whether a file, or a member of an archive, surely does not exist any more.
 
-    A folder or archive that cannot be read says nothing; a path that now leads to something else than a file does.
+    A folder or archive that cannot be read says nothing. A file that became a folder or an archive is gone, and so are the members
+    of an archive that became a document.
     """
     path = Path(source)
     for there in (path, *path.parents):
@@ -182,7 +183,9 @@ def _is_gone(source: str, reader: FileReader) -> bool:
         except OSError:
             return False
         if there == path or not stat.S_ISREG(mode):
-            return not stat.S_ISREG(mode)
+            return not stat.S_ISREG(mode) or path in found.archives
+        if str(there) in present:
+            return True
         try:
             return not reader.holds(there, path.relative_to(there).as_posix())
         except MianpuError:
