@@ -37,6 +37,51 @@ def test_other_encodings() -> None:
     assert text_reader.decode("plain ascii, sixteen bits".encode("utf-16-le")) == ("plain ascii, sixteen bits", "utf-16")
 
 
+JAPANESE = "自己注意機構とは何ですか。クエリとキーの内積を計算し、重みを求めます。"
+RARE = "位置编码的生僻字㐂𠮷与表情😀都在四个字节里。"
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "encoding"),
+    [
+        (CHINESE, "utf-16-le", "utf-16"),  # without a byte order mark
+        (CHINESE, "utf-16-be", "utf-16"),
+        (TRADITIONAL, "utf-16-le", "utf-16"),
+        (CHINESE, "utf-32", "utf-32"),
+        (CHINESE, "utf-32-le", "utf-32"),
+        (CHINESE, "utf-32-be", "utf-32"),
+        ("plain ascii", "utf-32-le", "utf-32"),
+        (RARE, "gb18030", "gb18030"),
+        (TRADITIONAL, "gb18030", "gb18030"),
+        ("注意力机制", "gbk", "gb18030"),
+        ("什么是归一化？", "gbk", "gb18030"),
+        ("The KV cache (缓存) stores keys and values. " * 20, "gbk", "gb18030"),
+        ("什麼是注意力機制？", "big5", "big5"),
+        (JAPANESE, "cp932", "shift_jis"),
+        (JAPANESE, "euc_jp", "euc-jp"),
+        ("Größe und Häufigkeit: naïve Ansätze für „große“ Modelle", "cp1252", "windows-1252"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 3, 3000])
+def test_encodings_that_have_to_be_guessed(text: str, codec: str, encoding: str, times: int) -> None:
+    assert text_reader.decode((text * times).encode(codec)) == (text * times, encoding)
+
+
+def test_a_long_english_beginning_does_not_hide_the_chinese_behind_it() -> None:
+    text = "Everything in this part is English. " * 5000 + CHINESE
+    assert text_reader.decode(text.encode("gb18030")) == (text, "gb18030")
+    text = "All of it. " * 999 + CHINESE * 99
+    assert text_reader.decode(text.encode("utf-16-le"))[0] == text
+
+
+def test_an_encoding_that_is_not_known_is_refused_rather_than_garbled() -> None:
+    korean = "어텐션 메커니즘은 쿼리와 키의 유사도를 계산하고 값의 가중 평균을 구합니다."
+    russian = "Механизм внимания вычисляет сходство запроса и ключа и усредняет значения."
+    for data in (korean.encode("cp949"), russian.encode("koi8-r"), russian.encode("cp1251")):
+        with pytest.raises(MianpuError, match="encoding is unknown"):
+            text_reader.decode(data)
+
+
 def test_a_page_cut_inside_a_character_stays_utf_8() -> None:
     text, encoding = text_reader.decode((CHINESE * 5).encode()[:-1])
     assert encoding == "utf-8"
