@@ -4,8 +4,9 @@ import io
 import random
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,9 @@ from tests.fakes import WordEmbedder
 
 
 def info(name: str, content: str, source: str = "", title: str = "题", pipeline: str = "1") -> DocumentInfo:
-    return DocumentInfo(0, name, source or f"/n/{name}", title, content, pipeline, 1, 1, 0, "")
+    values: dict[str, Any] = {field.name: "" for field in fields(DocumentInfo)}
+    values |= {"name": name, "source": source or f"/n/{name}", "title": title, "raw_hash": content, "pipeline": pipeline}
+    return DocumentInfo(**values)
 
 
 def found(*names: str, root: str = "/n") -> FoundFiles:
