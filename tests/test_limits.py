@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest import opening
+from ingest import reading
 from ingest.checks import problems
 from ingest.files import read
 from ingest.library import Library
-from ingest.pipeline import IngestSummary, ingest
+from ingest.pipeline import IngestSummary, ingest, parse_document
 from tests.fakes import WordEmbedder
 
 NOTE = "# 缓存\n\n## 缓存是什么？\n\n键与值留下来，解码时不再重算，这就是缓存。\n"
@@ -207,15 +207,28 @@ def test_nul_bytes_and_binary_data(library: Library, folder: Path) -> None:
     assert "empty" in found["many.md"] and "binary" in found["binary.txt"]
 
 
-def test_a_file_of_a_million_lines_is_refused_by_its_limit_or_ingested(
-    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(opening, "MAX_BYTES", 10_000_000)
-    (folder / "many.txt").write_text("".join(f"第{i}行讲缓存\n" for i in range(30_000)), "utf-8")
+def test_a_file_of_more_than_a_million_lines_is_refused(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "many.txt").write_text("缓存\n" * 1_000_001, "utf-8")
+    (folder / "blank.txt").write_text("\n" * 5_000_000 + "缓存", "utf-8")
     started = time.perf_counter()
-    summary = run(library, folder)
-    assert "many.txt" in summary.added
-    assert time.perf_counter() - started < 60
+    assert reasons(run(library, folder), folder) == {
+        "many.txt": "more than 1,000,000 lines: split it into smaller files",
+        "blank.txt": "more than 1,000,000 lines: split it into smaller files",
+    }
+    assert time.perf_counter() - started < 120
+    monkeypatch.setattr(reading, "MAX_LINES", 10)
+    assert len(reading.parse(Path("a.txt"), b"line\n" * 9 + b"line").text.split("\n")) == 10
+
+
+def test_a_text_of_many_lines_takes_time_in_step_with_its_length() -> None:
+    def seconds(lines: int) -> float:
+        data = "".join(f"第{i}行讲缓存与位置，损失为{i % 97}。\n" for i in range(lines)).encode()
+        started = time.process_time()
+        parse_document(Path("/a.txt"), "a.txt", data)
+        return time.process_time() - started
+
+    seconds(100)  # tables are made
+    assert seconds(40_000) < 40 * seconds(4_000)  # ten times as many; a square would be a hundred
 
 
 @needs("html")
