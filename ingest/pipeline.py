@@ -19,8 +19,8 @@ from ingest.cleaning import clean
 from ingest.corrections import NONE, Corrections, corrections_of
 from ingest.document import Document, ParsedDocument
 from ingest.errors import Interrupted, MianpuError
-from ingest.files import FoundFile
 from ingest.library import Library, passage_hash, question_hash
+from ingest.opening import FileReader, FoundFile, raw_hash
 from ingest.plan import Plan, make_plan
 from ingest.progress import Progress, no_progress
 from ingest.splitting import split, title_of
@@ -28,7 +28,7 @@ from ingest.splitting import split, title_of
 if TYPE_CHECKING:
     from ingest.embedding import Embedder
 
-PIPELINE = "3"
+PIPELINE = "4"
 """Version of reading, cleaning and splitting: a document made by another version is made again."""
 GROUP = 256
 """Documents are published together until they hold this many passages."""
@@ -80,7 +80,7 @@ def parse_document(
         title = title_of(cleaned.text, raw.markup, name, metadata)
         pages = tuple(cleaned.offset(page) for page in raw.pages)
         document = Document(
-            name, str(path), title, cleaned.text, files.raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
+            name, str(path), title, cleaned.text, raw_hash(data), raw.format, raw.encoding, cleaned.cuts, metadata, pages
         )
         parsed = split(document)
     if not parsed.passages:
@@ -133,11 +133,12 @@ class _Run:
         started = time.perf_counter()
         with self.timed("read"):
             found = files.find_files(paths)
+            self.failed += found.failed
             hashes = self.hash_files(found.files)
             plan = make_plan(self.library.documents(), found, hashes, PIPELINE)
         with self.timed("write"):
             self.library.publish([], PIPELINE, removed=plan.removed)
-            self.library.rename_all([(old, new, str(file.path)) for file, old, new in plan.renames])
+            self.library.rename_all([(old, new, str(file.source)) for file, old, new in plan.renames])
             while self.library.place_copies():  # a library from before copies were looked for
                 self.check()
         if (
@@ -149,6 +150,9 @@ class _Run:
         with self.timed("write"):
             self.library.forget_unused_embeddings()
             self.library.write_vectors()
+        failed = {name for _, name in plan.work} - self.done
+        copies = [(path, name) for path, name in plan.duplicates if name in failed]
+        self.failed += [(path, f"the same content as {name}, which could not be read: see there") for path, name in copies]
         return IngestSummary(
             added=tuple(name for name in plan.added if name in self.done),
             updated=tuple(name for name in plan.updated if name in self.done),
@@ -157,7 +161,7 @@ class _Run:
             removed=plan.removed,
             failed=tuple(self.failed),
             skipped=found.skipped,
-            duplicates=plan.duplicates,
+            duplicates=tuple(copy for copy in plan.duplicates if copy not in copies),
             passages=self.passages,
             pairs=self.pairs,
             embedded=self.embedded,
@@ -166,13 +170,14 @@ class _Run:
 
     def hash_files(self, found: Sequence[FoundFile]) -> dict[Path, str]:
         hashes: dict[Path, str] = {}
-        for n, file in enumerate(found):
-            self.check()
-            self.progress("reading", n, len(found))
-            try:
-                hashes[file.path] = files.raw_hash(files.read_bytes(file.path))
-            except MianpuError as error:
-                self.fail(file.path, error)
+        with FileReader() as reader:
+            for n, file in enumerate(found):
+                self.check()
+                self.progress("reading", n, len(found))
+                try:
+                    hashes[file.source] = reader.hash(file)
+                except MianpuError as error:
+                    self.fail(file.source, error)
         self.progress("reading", len(found), len(found))
         return hashes
 
@@ -181,22 +186,23 @@ class _Run:
         group: list[ParsedDocument] = []
         passages = 0
         self.ahead = _Ahead([_size(file.path) for file, _ in plan.work])
-        for n, (file, name) in enumerate(plan.work):
-            self.check()
-            if not self.embedded:  # where nothing has to be embedded, documents are what is counted
-                self.progress("splitting", n, len(plan.work))
-            try:
-                with self.timed("read"):
-                    data = files.read_bytes(file.path)
-                document = parse_document(file.path, name, data, corrections_of(self.library, name), self.timed)
-                group.append(document)
-                passages += len(document.passages)
-            except MianpuError as error:
-                self.fail(file.path, error)
-            self.ahead.parsed(n + 1)
-            if passages >= GROUP:
-                self.publish(group)
-                group, passages = [], 0
+        with FileReader() as reader:
+            for n, (file, name) in enumerate(plan.work):
+                self.check()
+                if not self.embedded:  # where nothing has to be embedded, documents are what is counted
+                    self.progress("splitting", n, len(plan.work))
+                try:
+                    with self.timed("read"):
+                        data = reader.read(file)
+                    document = parse_document(file.source, name, data, corrections_of(self.library, name), self.timed)
+                    group.append(document)
+                    passages += len(document.passages)
+                except MianpuError as error:
+                    self.fail(file.source, error)
+                self.ahead.parsed(n + 1)
+                if passages >= GROUP:
+                    self.publish(group)
+                    group, passages = [], 0
         if group:
             self.publish(group)
         if plan.work and not self.embedded:

@@ -171,7 +171,8 @@ def test_a_file_that_cannot_be_read_is_reported_and_keeps_its_document(library: 
     assert reasons.keys() == {"a.md", "empty.md", "only.md"}
     assert "binary" in reasons["a.md"] and "empty" in reasons["empty.md"] and "nothing is left" in reasons["only.md"]
     assert not any(str(folder) in reason for reason in reasons.values())
-    assert [(Path(path).name, reason) for path, reason in summary.skipped] == [("pipe.md", "not a regular file")]
+    assert [Path(path).name for path, _ in summary.skipped] == ["pipe.md"]
+    assert summary.skipped[0][1].startswith("not a regular file but a FIFO")
     assert library.document("a.md").title == "甲"
     assert summary.added == summary.updated == ()
 
@@ -185,6 +186,15 @@ def test_the_same_content_twice_is_one_document(library: Library, folder: Path) 
     (folder / "a.md").unlink()
     summary = run(library, folder)
     assert (summary.renamed, summary.duplicates) == (("copy.md",), ())
+
+
+def test_copies_of_what_cannot_be_read_are_failures_too(library: Library, folder: Path) -> None:
+    for name in ("x.md", "y.md"):
+        (folder / name).write_bytes(b"\x00\x01\x02" * 500)
+    summary = run(library, folder)
+    assert summary.duplicates == ()
+    reasons = {Path(path).name: reason for path, reason in summary.failed}
+    assert "binary" in reasons["x.md"] and "x.md, which could not be read" in reasons["y.md"]
 
 
 def test_a_copy_of_a_document_from_elsewhere_is_a_duplicate(library: Library, folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import files
-from ingest.errors import MianpuError, UsageError
+from ingest.errors import MianpuError
 from ingest.readers import text as text_reader
 
 CHINESE = "自注意力为什么要除以根号 d？因为点积的方差随维度增大，归一化以后梯度更稳定。"
@@ -35,6 +35,51 @@ def test_other_encodings() -> None:
     western = "It’s a naïve “baseline” for the encoder, and that is all there is to say about it here."
     assert text_reader.decode(western.encode("cp1252")) == (western, "windows-1252")
     assert text_reader.decode("plain ascii, sixteen bits".encode("utf-16-le")) == ("plain ascii, sixteen bits", "utf-16")
+
+
+JAPANESE = "自己注意機構とは何ですか。クエリとキーの内積を計算し、重みを求めます。"
+RARE = "位置编码的生僻字㐂𠮷与表情😀都在四个字节里。"
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "encoding"),
+    [
+        (CHINESE, "utf-16-le", "utf-16"),  # without a byte order mark
+        (CHINESE, "utf-16-be", "utf-16"),
+        (TRADITIONAL, "utf-16-le", "utf-16"),
+        (CHINESE, "utf-32", "utf-32"),
+        (CHINESE, "utf-32-le", "utf-32"),
+        (CHINESE, "utf-32-be", "utf-32"),
+        ("plain ascii", "utf-32-le", "utf-32"),
+        (RARE, "gb18030", "gb18030"),
+        (TRADITIONAL, "gb18030", "gb18030"),
+        ("注意力机制", "gbk", "gb18030"),
+        ("什么是归一化？", "gbk", "gb18030"),
+        ("The KV cache (缓存) stores keys and values. " * 20, "gbk", "gb18030"),
+        ("什麼是注意力機制？", "big5", "big5"),
+        (JAPANESE, "cp932", "shift_jis"),
+        (JAPANESE, "euc_jp", "euc-jp"),
+        ("Größe und Häufigkeit: naïve Ansätze für „große“ Modelle", "cp1252", "windows-1252"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 3, 3000])
+def test_encodings_that_have_to_be_guessed(text: str, codec: str, encoding: str, times: int) -> None:
+    assert text_reader.decode((text * times).encode(codec)) == (text * times, encoding)
+
+
+def test_a_long_english_beginning_does_not_hide_the_chinese_behind_it() -> None:
+    text = "Everything in this part is English. " * 5000 + CHINESE
+    assert text_reader.decode(text.encode("gb18030")) == (text, "gb18030")
+    text = "All of it. " * 999 + CHINESE * 99
+    assert text_reader.decode(text.encode("utf-16-le"))[0] == text
+
+
+def test_an_encoding_that_is_not_known_is_refused_rather_than_garbled() -> None:
+    korean = "어텐션 메커니즘은 쿼리와 키의 유사도를 계산하고 값의 가중 평균을 구합니다."
+    russian = "Механизм внимания вычисляет сходство запроса и ключа и усредняет значения."
+    for data in (korean.encode("cp949"), russian.encode("koi8-r"), russian.encode("cp1251")):
+        with pytest.raises(MianpuError, match="encoding is unknown"):
+            text_reader.decode(data)
 
 
 def test_a_page_cut_inside_a_character_stays_utf_8() -> None:
@@ -99,70 +144,3 @@ def test_format_follows_the_suffix_and_the_content(tmp_path: Path) -> None:
     assert files.read(page).format == "markdown"
     page.write_text("标题\n# 只有一行像标题\n正文", "utf-8")
     assert files.read(page).format == "text"
-
-
-def test_unreadable_files_give_one_clear_line(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.md"
-    empty.write_bytes(b"\xef\xbb\xbf\n  \n")
-    pipe = tmp_path / "pipe.md"
-    os.mkfifo(pipe)
-    other = tmp_path / "notes.docx"
-    other.write_bytes(b"text")
-    for path, words in (
-        (empty, "empty"),
-        (pipe, "not a regular file"),
-        (tmp_path / "none.md", "No such file"),
-        (other, "no reader"),
-    ):
-        with pytest.raises(MianpuError, match=words) as caught:
-            files.read(path)
-        assert str(path) in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 100)
-    path = tmp_path / "big.txt"
-    path.write_bytes(b"x" * 100)
-    assert files.read(path).text == "x" * 100
-    path.write_bytes(b"x" * 101)
-    with pytest.raises(MianpuError, match="larger than"):
-        files.read(path)
-
-
-def test_a_folder_is_walked_in_order(tmp_path: Path) -> None:
-    for name in ("b.md", "a.txt", "sub/c.markdown", ".hidden.md", ".git/d.md", "figure.png", "README"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("text")
-    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    (tmp_path / "dead.md").symlink_to(tmp_path / "nowhere")
-    found = files.find_files([tmp_path])
-    assert [file.name for file in found.files] == ["a.txt", "b.md", "sub/c.markdown"]
-    assert found.roots == (tmp_path,)
-    assert {(Path(path).name, reason) for path, reason in found.skipped} == {
-        ("figure.png", "no reader for .png"),
-        ("README", "no reader for files without a suffix"),
-        ("dead.md", "not a regular file"),
-    }
-
-
-def test_a_single_file_keeps_its_own_name_unless_its_folder_is_given_too(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    note = tmp_path / "sub" / "a.md"
-    note.write_text("text")
-    assert [file.name for file in files.find_files([note]).files] == ["a.md"]
-    for paths in ([note, tmp_path], [tmp_path, note]):
-        assert [file.name for file in files.find_files(paths).files] == ["sub/a.md"]
-
-
-def test_a_path_that_does_not_exist_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="check the path"):
-        files.find_files([tmp_path / "nothing"])
-
-
-def test_a_file_name_that_is_not_text_is_reported(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff\xfe.md")).write_text("text")
-    found = files.find_files([tmp_path])
-    assert not found.files
-    assert "rename it" in found.skipped[0][1]

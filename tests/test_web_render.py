@@ -366,7 +366,16 @@ def test_every_text_that_is_used_exists_and_every_one_is_used() -> None:
     sources = "".join(p.read_text(encoding="utf-8") for p in Path(texts.__file__).parent.glob("*.py"))
     used = set(re.findall(r"""\bt\(\s*["']([a-z][\w.]*)["']""", sources))
     assert used <= set(texts.TEXTS), used - set(texts.TEXTS)
-    made = ("tab.", "rating.", "status.", "stage.", "library.", "progress.tile.", "document.cutd", "document.restored")  # names put together in the code
+    made = (
+        "tab.",
+        "rating.",
+        "status.",
+        "stage.",
+        "library.",
+        "progress.tile.",
+        "document.cutd",
+        "document.restored",
+    )  # names put together in the code
     assert {name for name in texts.TEXTS if name not in used and not name.startswith(made)} == set()
 
 
