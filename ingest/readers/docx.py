@@ -15,22 +15,10 @@ from lxml import etree
 
 from ingest.document import RawText
 from ingest.errors import MianpuError
+from ingest.readers.blocks import Blocks, fenced, plain_paragraph, styled, table_rows
 from ingest.readers.numbering import Numbering
 from ingest.readers.omml import latex
-from ingest.readers.ooxml import (
-    Blocks,
-    M,
-    W,
-    check_package,
-    chosen,
-    core_metadata,
-    damaged,
-    fenced,
-    local,
-    plain_paragraph,
-    styled,
-    table_rows,
-)
+from ingest.readers.ooxml import M, W, check_package, chosen, core_metadata, damaged, local
 
 _HEADING_NAME = re.compile(r"^(?:heading|标题|標題|überschrift|titre|título|見出し) ?([1-9])$", re.I)
 _TITLE_NAME = re.compile(r"^(?:title|标题|標題|文档标题|文章标题)$", re.I)
@@ -100,9 +88,8 @@ class _Reader:
         parts = {rel.reltype.rpartition("/")[2]: rel.target_part for rel in document.part.rels.values() if not rel.is_external}
         roots = {name: _root(parts[name].blob) for name in ("numbering", "footnotes", "endnotes") if name in parts}
         self.numbering = Numbering(roots.get("numbering"))
-        self.notes = {
-            (local(note), note.get(W + "id", "")): note for kind in ("footnotes", "endnotes") for note in roots.get(kind, ())
-        }
+        notes = [note for kind in ("footnotes", "endnotes") for note in roots.get(kind, ())]
+        self.notes = {(local(note), note.get(W + "id", "")): note for note in notes}
         self.cited: list[tuple[str, str]] = []
         self.blocks = Blocks()
         self.code: list[str] = []

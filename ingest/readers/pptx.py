@@ -12,21 +12,9 @@ from lxml import etree
 
 from ingest.document import RawText
 from ingest.errors import MianpuError
+from ingest.readers.blocks import Blocks, fenced, plain_paragraph, styled, table_rows
 from ingest.readers.omml import latex
-from ingest.readers.ooxml import (
-    A,
-    Blocks,
-    M,
-    check_package,
-    chosen,
-    core_metadata,
-    damaged,
-    fenced,
-    local,
-    plain_paragraph,
-    styled,
-    table_rows,
-)
+from ingest.readers.ooxml import A, M, check_package, chosen, core_metadata, damaged, local
 
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _MONOSPACED = ("mono", "courier", "consolas", "menlo", "inconsolata")

@@ -1,0 +1,63 @@
+"""Running heads, feet and page numbers of a PDF: short lines that come again at the same place of many pages."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from ingest.document import fold
+from ingest.readers.pdf_lines import Line
+
+_MARGIN = 0.15  # share of the page's height, above and below, in which running lines stand
+_PLACE = 4.0  # points by which their height may differ
+_PAGE_NUMBER = re.compile(
+    r"[\W_]*(?:第\s*)?(?:page\s*|p\.?\s*)?(\d{1,4})(?:\s*页)?(?:\s*(?:/|of|,|，|共)\s*(?:共\s*)?\d{1,4}(?:\s*页)?)?[\W_]*", re.I
+)
+_ROMAN = re.compile(r"[\W_]*[ivxl]{1,6}[\W_]*", re.I)
+
+
+def running_lines(pages: Sequence[Sequence[Line]], heights: Sequence[float], body: float) -> dict[int, str]:
+    """``id`` of a line -> «page_header» or «page_number».
+
+    A line counts when it stands in the outer ``_MARGIN`` of the page and the same text (digits may differ) stands at the same height
+    on three pages, or on all of two; a number when it grows with the pages. Lines in a larger type, which could be the titles of
+    slides, must come on half of the pages.
+    """
+    places: defaultdict[tuple[str, bool], list[tuple[float, int, Line]]] = defaultdict(list)
+    numbers: list[tuple[int, float, int, Line]] = []
+    for page, (lines, height) in enumerate(zip(pages, heights, strict=True)):
+        for line in lines:
+            if line.cells or _MARGIN * height < line.baseline < (1 - _MARGIN) * height or len(line.text) > 120:
+                continue
+            text = fold(line.text)
+            upper = line.baseline < height / 2
+            places[re.sub(r"\d+", "#", text), upper].append((line.baseline, page, line))
+            if number := _PAGE_NUMBER.fullmatch(text):
+                numbers.append((int(number[1]) - page, line.baseline, page, line))
+    out: dict[int, str] = {}
+    for (key, _), found in places.items():
+        for group in _same_place(found):
+            count = len({page for _, page, _ in group})
+            needed = max(3, len(pages) // 2) if group[0][2].size > 1.25 * body else min(3, max(2, len(pages)))
+            if count >= needed and (key.strip("#") or len(pages) < 3) and not _PAGE_NUMBER.fullmatch(key.replace("#", "1")):
+                out.update({id(line): "page_header" for _, _, line in group})
+            elif count >= needed and _ROMAN.fullmatch(key):
+                out.update({id(line): "page_number" for _, _, line in group})
+    grows = Counter(step for step, _, _, _ in numbers)
+    for step, height, _, line in numbers:
+        near = (
+            sum(1 for other, y, _, _ in numbers if other == step and abs(y - height) <= _PLACE) if grows[step] < 50 else grows[step]
+        )
+        if near >= min(3, max(2, len(pages))) and line.size <= 1.25 * body:
+            out[id(line)] = "page_number"
+    return out
+
+
+def _same_place(found: list[tuple[float, int, Line]]) -> list[list[tuple[float, int, Line]]]:
+    """Groups of lines at the same height."""
+    groups: list[list[tuple[float, int, Line]]] = []
+    for entry in sorted(found, key=lambda e: (e[0], e[1])):
+        if groups and entry[0] - groups[-1][-1][0] <= _PLACE:
+            groups[-1].append(entry)
+        else:
+            groups.append([entry])
+    return groups
