@@ -183,7 +183,9 @@ class Flow:
             return f"heading {self.levels[id(line)]}"
         if self._is_code(line):
             return "code"
-        return "item" if _BULLET.match(line.text.strip()) or _NUMBER.match(line.text.strip()) else "body"
+        text = line.text.strip()
+        marker = _BULLET.match(text) or _NUMBER.match(text)
+        return "item" if marker and marker.end() < len(text) else "body"
 
     def _is_code(self, line: Line) -> bool:
         if self.facts.all_mono:
@@ -221,10 +223,11 @@ class Flow:
     def _full(self, last: Line, line: Line) -> bool:
         """Whether the first word of a line would not have fitted behind the last one: else the break was meant."""
         text = line.text.strip()
-        word = 1 if is_cjk(text[:1]) else len(text.split(" ", 1)[0])
-        width = (line.x1 - line.x0) / max(len(line.text), 1)
-        need = line.size * (1.5 if is_cjk(text[:1]) else 0.8) + (0 if is_cjk(text[:1]) else word * width)
-        return self.facts.right(last) - last.x1 < need
+        if is_cjk(text[:1]):  # a closing mark keeps the character before it company
+            need = 1.2 if last.text.rstrip()[-1:] in "。！？" else 2.9 if text[1:2] in "，。、；：？！）》”" else 1.9
+            return self.facts.right(last) - last.x1 < need * line.size
+        word = len(text.split(" ", 1)[0]) * (line.x1 - line.x0) / max(len(line.text), 1)
+        return self.facts.right(last) - last.x1 < 0.8 * line.size + 1.15 * word
 
     # --- writing ---
 

@@ -12,36 +12,36 @@ _PLACE = 4.0  # points by which their height may differ
 _PAGE_NUMBER = re.compile(
     r"[\W_]*(?:第\s*)?(?:page\s*|p\.?\s*)?(\d{1,4})(?:\s*页)?(?:\s*(?:/|of|,|，|共)\s*(?:共\s*)?\d{1,4}(?:\s*页)?)?[\W_]*", re.I
 )
+_DIGITS = re.compile(r"\d+")
+_Placed = tuple[float, int, Line]  # height, page, line
 _ROMAN = re.compile(r"[\W_]*[ivxl]{1,6}[\W_]*", re.I)
 
 
 def running_lines(pages: Sequence[Sequence[Line]], heights: Sequence[float], body: float) -> dict[int, str]:
     """``id`` of a line -> «page_header» or «page_number».
 
-    A line counts when it stands in the outer ``_MARGIN`` of the page and the same text (digits may differ) stands at the same height
+    A line counts when it stands in the outer ``_MARGIN`` of the page and the same text (digits may differ) stands at one height
     on three pages, or on all of two; a number when it grows with the pages. Lines in a larger type, which could be the titles of
     slides, must come on half of the pages.
     """
-    places: defaultdict[tuple[str, bool], list[tuple[float, int, Line]]] = defaultdict(list)
+    places: defaultdict[tuple[str, bool], list[_Placed]] = defaultdict(list)
     numbers: list[tuple[int, float, int, Line]] = []
     for page, (lines, height) in enumerate(zip(pages, heights, strict=True)):
         for line in lines:
             if line.cells or _MARGIN * height < line.baseline < (1 - _MARGIN) * height or len(line.text) > 120:
                 continue
             text = fold(line.text)
-            upper = line.baseline < height / 2
-            places[re.sub(r"\d+", "#", text), upper].append((line.baseline, page, line))
+            places[_DIGITS.sub("#", text), line.baseline < height / 2].append((line.baseline, page, line))
             if number := _PAGE_NUMBER.fullmatch(text):
                 numbers.append((int(number[1]) - page, line.baseline, page, line))
     out: dict[int, str] = {}
     for (key, _), found in places.items():
+        if _PAGE_NUMBER.fullmatch(key.replace("#", "1")) or not key.strip("#"):
+            continue
         for group in _same_place(found):
-            count = len({page for _, page, _ in group})
             needed = max(3, len(pages) // 2) if group[0][2].size > 1.25 * body else min(3, max(2, len(pages)))
-            if count >= needed and (key.strip("#") or len(pages) < 3) and not _PAGE_NUMBER.fullmatch(key.replace("#", "1")):
-                out.update({id(line): "page_header" for _, _, line in group})
-            elif count >= needed and _ROMAN.fullmatch(key):
-                out.update({id(line): "page_number" for _, _, line in group})
+            reason = "page_number" if _ROMAN.fullmatch(key) else "page_header"
+            out.update({id(line): reason for line in _repeated(group, needed, len(pages))})
     grows = Counter(step for step, _, _, _ in numbers)
     for step, height, _, line in numbers:
         near = (
@@ -52,9 +52,25 @@ def running_lines(pages: Sequence[Sequence[Line]], heights: Sequence[float], bod
     return out
 
 
-def _same_place(found: list[tuple[float, int, Line]]) -> list[list[tuple[float, int, Line]]]:
+def _repeated(group: list[_Placed], needed: int, pages: int) -> list[Line]:
+    """The lines of a group, alike but for their digits, that are running lines.
+
+    Those with the same digits, or with a number that grows with the pages, on ``needed`` pages; all of them when they stand on half of
+    the pages. («第 3 段» at the head of a page is no running line because «第 9 段» heads another one.)
+    """
+    if len({page for _, page, _ in group}) >= max(needed, pages // 2):
+        return [line for _, _, line in group]
+    kinds: defaultdict[tuple[int, str | int], list[Line]] = defaultdict(list)
+    for _, page, line in group:
+        digits = _DIGITS.findall(fold(line.text))
+        for kind in {(-1, " ".join(digits)), *((n, int(d) - page) for n, d in enumerate(digits) if len(d) < 5)}:
+            kinds[kind].append(line)
+    return [line for lines in kinds.values() if len(lines) >= needed for line in lines]
+
+
+def _same_place(found: list[_Placed]) -> list[list[_Placed]]:
     """Groups of lines at the same height."""
-    groups: list[list[tuple[float, int, Line]]] = []
+    groups: list[list[_Placed]] = []
     for entry in sorted(found, key=lambda e: (e[0], e[1])):
         if groups and entry[0] - groups[-1][-1][0] <= _PLACE:
             groups[-1].append(entry)

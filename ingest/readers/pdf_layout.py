@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ingest.readers.pdf_lines import Line, line_text, main_piece, segments_of
-from ingest.readers.pdf_tables import tables_of
+from ingest.readers.pdf_tables import aligned, tables_of
 from ingest.readers.pdf_text import PageText
 
 _COLUMN_LINES = 4  # lines on each side that make a column
@@ -103,16 +103,17 @@ def _separates(items: Sequence[Line], x: float) -> bool:
 
 
 def _filled(items: Sequence[Line]) -> bool:
-    """Whether lines look like running text: most reach over more than half of their column, or are items of a list."""
+    """Whether lines look like running text (most reach over most of a column that is not narrow) or like the items of a list."""
     width = max(s.x1 for s in items) - min(s.x0 for s in items)
-    long = sum(1 for s in items if s.cells or s.x1 - s.x0 > 0.5 * width or _LISTED.match(s.pieces[0].text))
-    return long * 2 >= len(items) and width > 6 * items[0].size
+    listed = sum(1 for s in items if s.cells or _LISTED.match(s.pieces[0].text))
+    long = sum(1 for s in items if s.x1 - s.x0 > 0.7 * width)
+    return listed * 3 >= len(items) or (long * 2 >= len(items) and width > 10 * items[0].size)
 
 
 def _single_column(items: list[Line], out: list[Line], flow: list[int]) -> None:
     """From top to bottom; segments on one baseline are one line."""
     lines: list[Line] = []
-    for item in sorted(items, key=lambda s: (s.top, s.x0)):
+    for item in sorted(aligned(items), key=lambda s: (s.top, s.x0)):
         last = lines[-1] if lines else None
         if last and not last.cells and not item.cells and abs(last.baseline - item.baseline) <= 0.3 * max(last.size, item.size):
             last.pieces = sorted([*last.pieces, *item.pieces], key=lambda f: f.x0)

@@ -102,7 +102,7 @@ def _attach_scripts(rows: list[list[Line]]) -> list[Line]:
                     reach = 0.62 * line.size
                     if any(p.text[-1] in "∑∏∫⋃⋂" and p.x0 < small.x1 and small.x0 < p.x1 for p in line.pieces):
                         reach = 1.5 * line.size  # the limits of a sum
-                    fits = small.size <= 0.8 * line.size and apart < 0.3 * line.size and shift < reach
+                    fits = small.size <= 0.86 * line.size and apart < 0.3 * line.size and shift < reach
                     if fits and len(small.pieces[0].text) <= 24 and (host is None or line.size < host.size):
                         host = line
             if host is not None:
@@ -152,25 +152,25 @@ def line_runs(line: Line) -> list[tuple[str, str]]:
     runs: list[tuple[str, str]] = []
     out = ""
     last: Fragment | None = None
-    scripts = 0.0  # the side of the baseline on which the last script stood
+    base: Fragment | None = None  # the last piece that is no script
+    side = 0.0  # of the baseline, on which the last script stood
     for piece in line.pieces:
         text, gap = piece.text, piece.x0 - last.x1 if last is not None else 0.0
-        shift = line.baseline - piece.baseline
-        small = piece.size <= 0.85 * line.size and abs(shift) > 0.08 * line.size and gap < 0.3 * line.size and bool(text.strip())
-        if last is not None and small and ((last.size > piece.size and _is_symbol(out)) or scripts * shift < 0):
-            scripts = shift
+        shift = base.baseline - piece.baseline if base is not None else 0.0
+        small = base is not None and piece.size <= 0.86 * base.size and abs(shift) > 0.08 * line.size and gap < 0.3 * line.size
+        if small and text.strip() and ((side == 0 and _is_symbol(out)) or side * shift < 0):
+            side = shift
             text = ("^" if shift > 0 else "_") + (text if len(text) == 1 else "{" + text + "}")
             runs.append((text, runs[-1][1]))
         else:
-            scripts = 0.0
             mark = "`" if piece.mono else "**" if piece.bold else ""
             if last is not None and piece.mono and last.mono:
                 width = max((piece.x1 - piece.x0) / max(len(text), 1), 0.3 * piece.size)
                 text = " " * max(0, round(gap / width)) + text
-            elif last is not None and gap > 0.15 * line.size:
-                if not (is_cjk(out[-1:]) and is_cjk(text[:1]) and gap < line.size):
-                    text = " " + text
+            elif last is not None and gap > 0.15 * line.size and not (is_cjk(out[-1:]) and is_cjk(text[:1]) and gap < line.size):
+                text = " " + text
             runs.append((text, mark))
+            base, side = piece, 0.0
         out = out[-8:] + text
         last = piece
     return runs

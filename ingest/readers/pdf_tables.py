@@ -9,7 +9,7 @@ from ingest.readers.pdf_text import PageText, is_cjk
 
 
 def tables_of(segments: list[Line], page: PageText) -> list[Line]:
-    """Replace the segments inside a drawn grid, and those that stand in aligned rows, by tables."""
+    """Replace the segments inside drawn tables by tables."""
     rest = segments
     for grid in grids(page.rules):
         inside = sorted((s for s in rest if grid.holds((s.x0 + s.x1) / 2, s.baseline)), key=lambda s: (s.baseline, s.x0))
@@ -26,7 +26,7 @@ def tables_of(segments: list[Line], page: PageText) -> list[Line]:
         chosen = {id(s) for s in inside}
         rest = [s for s in rest if id(s) not in chosen]
         rest.append(_table(cells, inside))
-    return _aligned(rest)
+    return rest
 
 
 def _drawn_cells(grid: Grid, inside: Sequence[Line]) -> list[list[str]]:
@@ -89,8 +89,8 @@ def _table(cells: Sequence[Sequence[str]], inside: Sequence[Line]) -> Line:
     return table
 
 
-def _aligned(segments: list[Line]) -> list[Line]:
-    """Rows without rules: at least three that follow each other, with the same columns, too short for running text."""
+def aligned(segments: list[Line]) -> list[Line]:
+    """Replace rows without rules by tables: three or more in a row, with the same columns, too short for running text."""
     rows: list[list[Line]] = []
     for segment in sorted(segments, key=lambda s: (s.baseline, s.x0)):
         first = rows[-1][0] if rows else None

@@ -247,7 +247,7 @@ def _fragments(glyphs: list[_Glyph], box: tuple[float, float, float, float], ang
             size = max(last.size, glyph.size)
             gap = glyph.x0 - last.x1
             style = (last.bold, last.mono) == (glyph.bold, glyph.mono) and abs(last.size - glyph.size) < 0.1 * size
-            if glyph.broken or not style or abs(last.y - glyph.y) > 0.1 * size or gap > 1.0 * size or gap < -0.6 * size:
+            if glyph.broken or not style or abs(last.y - glyph.y) > 0.1 * size or gap > 0.45 * size or gap < -0.6 * size:
                 out.append(_fragment(run, left, top))
                 run = []
         run.append(glyph)
@@ -311,15 +311,12 @@ def _bullets(dots: Sequence[_Box], fragments: Sequence[Fragment]) -> list[Fragme
     out = []
     for x0, y0, x1, y1 in dots:
         middle = (y0 + y1) / 2
-        line = [
-            f
-            for f in order[bisect_left(baselines, middle) : bisect_right(baselines, middle + 30)]
-            if f.baseline - 0.8 * f.size < middle
-        ]
+        near = order[bisect_left(baselines, middle) : bisect_right(baselines, middle + 30)]
+        line = [f for f in near if f.baseline - 0.8 * f.size < middle]
         after = min((f for f in line if f.x0 >= x1 - 1), key=lambda f: f.x0, default=None)
-        if after and after.x0 - x1 < 2.5 * after.size and x1 - x0 < 0.7 * after.size:
-            if not any(f.x1 <= x0 + 1 and x0 - f.x1 < 3 * f.size for f in line):
-                out.append(Fragment("•", x0, x1, after.baseline, after.size, False, False))
+        fits = after is not None and after.x0 - x1 < 2.5 * after.size and x1 - x0 < 0.7 * after.size
+        if after is not None and fits and not any(f.x1 <= x0 + 1 and x0 - f.x1 < 3 * f.size for f in line):
+            out.append(Fragment("•", x0, x1, after.baseline, after.size, False, False))
     return out
 
 
