@@ -49,18 +49,32 @@ def running_lines(pages: Sequence[Sequence[Line]], heights: Sequence[float], bod
         )
         if near >= min(3, max(2, len(pages))) and line.size <= 1.25 * body:
             out[id(line)] = "page_number"
-    return out
+    return _outermost(pages, out)
+
+
+def _outermost(pages: Sequence[Sequence[Line]], found: dict[int, str]) -> dict[int, str]:
+    """Only what has no other text between itself and the edge of the page: a sentence that comes again stands further in."""
+    kept: dict[int, str] = {}
+    for lines in pages:
+        order = sorted(lines, key=lambda line: line.baseline)
+        for inwards in (order, order[::-1]):
+            for n, line in enumerate(inwards):
+                if id(line) in found:
+                    kept[id(line)] = found[id(line)]
+                elif not any(id(o) in found and abs(o.baseline - line.baseline) <= _PLACE for o in inwards[max(n - 3, 0) : n + 4]):
+                    break
+    return kept
 
 
 def _repeated(group: list[_Placed], needed: int, pages: int) -> list[Line]:
     """The lines of a group, alike but for their digits, that are running lines.
 
-    Those with the same digits, or with a number that grows with the pages, on ``needed`` pages; all of them when they stand on half of
-    the pages. («第 3 段» at the head of a page is no running line because «第 9 段» heads another one.)
+    Those with the same digits, or with a number that grows with the pages, on ``needed`` pages; all of them when they stand on half
+    of the pages. («第 3 段» at the head of a page is no running line because «第 9 段» heads another one.)
     """
     if len({page for _, page, _ in group}) >= max(needed, pages // 2):
         return [line for _, _, line in group]
-    kinds: defaultdict[tuple[int, str | int], list[Line]] = defaultdict(list)
+    kinds: defaultdict[tuple[int, object], list[Line]] = defaultdict(list)
     for _, page, line in group:
         digits = _DIGITS.findall(fold(line.text))
         for kind in {(-1, " ".join(digits)), *((n, int(d) - page) for n, d in enumerate(digits) if len(d) < 5)}:
