@@ -97,7 +97,11 @@ def heading_levels(pages: Sequence[Sequence[Line]], skipped: dict[int, str], fac
             continue
         for i, line in enumerate(lines):
             above = lines[i - 1] if i and lines[i - 1].flow == line.flow else None
-            if size := _heading_size(line, above, facts):
+            size = _heading_size(line, above, facts)
+            if not size and found and above is found[-1][0] and abs(line.size - above.size) < 0.02 * line.size:
+                wrapped = line.baseline - above.baseline < 1.5 * line.size and line.pieces[0].bold == above.pieces[0].bold
+                size = found[-1][1] if wrapped and line.size >= 1.13 * facts.body else 0.0
+            if size:
                 found.append((line, size))
     ranks: list[float] = []
     for size in sorted({size for _, size in found}, reverse=True):

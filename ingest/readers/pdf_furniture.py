@@ -12,6 +12,7 @@ _PLACE = 4.0  # points by which their height may differ
 _PAGE_NUMBER = re.compile(
     r"[\W_]*(?:第\s*)?(?:page\s*|p\.?\s*)?(\d{1,4})(?:\s*页)?(?:\s*(?:/|of|,|，|共)\s*(?:共\s*)?\d{1,4}(?:\s*页)?)?[\W_]*", re.I
 )
+_APART = 1.8  # ems between the baselines of a running line and of the text
 _DIGITS = re.compile(r"\d+")
 _Placed = tuple[float, int, Line]  # height, page, line
 _ROMAN = re.compile(r"[\W_]*[ivxl]{1,6}[\W_]*", re.I)
@@ -53,16 +54,27 @@ def running_lines(pages: Sequence[Sequence[Line]], heights: Sequence[float], bod
 
 
 def _outermost(pages: Sequence[Sequence[Line]], found: dict[int, str]) -> dict[int, str]:
-    """Only what has no other text between itself and the edge of the page: a sentence that comes again stands further in."""
+    """Only what has no other text between itself and the edge of the page, and white space to the text inside.
+
+    A sentence that comes again stands further in, or belongs to the lines below it.
+    """
     kept: dict[int, str] = {}
     for lines in pages:
         order = sorted(lines, key=lambda line: line.baseline)
         for inwards in (order, order[::-1]):
+            running: list[Line] = []
+            inner: Line | None = None
             for n, line in enumerate(inwards):
                 if id(line) in found:
-                    kept[id(line)] = found[id(line)]
+                    running.append(line)
                 elif not any(id(o) in found and abs(o.baseline - line.baseline) <= _PLACE for o in inwards[max(n - 3, 0) : n + 4]):
+                    inner = line
                     break
+            while running and inner is not None and found[id(running[-1])] != "page_number":
+                if abs(running[-1].baseline - inner.baseline) >= _APART * inner.size:
+                    break
+                inner = running.pop()
+            kept.update({id(line): found[id(line)] for line in running})
     return kept
 
 
