@@ -199,8 +199,24 @@ def test_running_heads_and_page_numbers_are_furniture_and_stand_behind_the_parag
 def test_what_comes_again_without_being_a_running_line_is_no_furniture() -> None:
     # The same text as the first line of a paragraph, and a line with other digits on three of nine pages.
     heads = {1: "Question 3: how many?", 4: "Question 9: how many?", 7: "Question 4: how many?"}
-    pages = [[Text(50, 60, heads.get(n, chr(65 + n) * 9)), *column(50, 100, LEFT), Text(50, 300, f"{'end ' * (n + 1)}")] for n in range(9)]
+    pages = [
+        [Text(50, 60, heads.get(n, chr(65 + n) * 9)), *column(50, 100, LEFT), Text(50, 300, f"{'end ' * (n + 1)}")]
+        for n in range(9)
+    ]
     assert read(*pages).furniture == ()
+
+
+def test_a_table_of_contents_with_dots_is_furniture() -> None:
+    entries = [f"{n} Chapter {'. ' * 30}{n}" for n in range(1, 5)]
+    raw = read([*column(50, 100, entries), *column(50, 200, LEFT)])
+    assert [(raw.text[a:b], reason) for a, b, reason in raw.furniture] == [(entry, "contents") for entry in entries]
+    assert read([*column(50, 100, entries[:2]), *column(50, 200, LEFT)]).furniture == ()
+
+
+def test_a_list_may_begin_on_a_new_page() -> None:
+    raw = read([*column(50, 100, LEFT)], [Text(50, 100, "• one"), Text(50, 114, "• two")])
+    assert raw.text.endswith("- one\n- two")
+    assert raw.text[raw.pages[1] :] == "- one\n- two"
 
 
 def test_titles_of_slides_are_headings() -> None:
@@ -279,6 +295,7 @@ def test_threads_may_read_at_the_same_time() -> None:
 
 def test_letters_become_ordinary_ones() -> None:
     assert normalise("ﬁeld eﬃcient ⼀⼆⻅⻓ 豈 so\u00adft") == "field efficient 一二见长 豈 soft"
+    assert normalise("𝑥 + 𝐖𝛼") == "x + Wα"
     assert normalise("ＡＢ，。①") == "ＡＢ，。①"  # full width is the author's
 
 

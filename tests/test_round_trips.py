@@ -84,7 +84,7 @@ def by_chromium(by_pandoc: dict[str, Path]) -> dict[str, bytes]:
     }
 
 
-def check_all(raw: RawText, *, formulas: bool = True, title: bool = True) -> str:
+def check_all(raw: RawText, *, formulas: bool = True, title: bool = True, bold: bool = True) -> str:
     """The whole of the known text; a PDF has its formulas as loose symbols."""
     text = rt.content(raw)
     rt.in_order(text, rt.SENTENCES if formulas else [s for s in rt.SENTENCES if not s.startswith("表示")])
@@ -94,7 +94,7 @@ def check_all(raw: RawText, *, formulas: bool = True, title: bool = True) -> str
     assert [(depth, rt.bare(words)) for depth, words in rt.list_items(text)] == [
         (depth, rt.bare(words)) for depth, words in rt.ITEMS
     ]
-    assert "**归一化**" in text
+    assert ("**归一化**" in text) == bold
     if formulas:
         assert rt.formulas(text) == [rt.plain_latex(formula) for formula in rt.FORMULAS]
     if title:
@@ -167,7 +167,8 @@ def test_an_old_word_file_is_refused(by_office: dict[str, Path]) -> None:
 
 def test_pdf_by_chromium(by_chromium: dict[str, bytes]) -> None:
     raw = read_pdf(by_chromium["pdf"])
-    text = check_all(raw, formulas=False)
+    # Chromium embeds this font without its name and weight: that a word is bold cannot be seen.
+    text = check_all(raw, formulas=False, bold=False)
     assert {reason for _, _, reason in raw.furniture} <= {"page_header", "page_number"} and len(raw.furniture) >= 4
     assert "file:///" not in text and "file:///" in raw.text
 

@@ -23,6 +23,9 @@ from ingest.readers.pdf_text import page_text
 PAGE_LIMIT = 3_000
 CHARACTER_LIMIT = 20_000_000
 
+_LEADER = re.compile(r"(?:\.\s?|·\s?|…\s?){4,}\s*[\divxl]{1,4}\s*$")  # dots between a title and its page
+_CONTENTS_LINES = 3
+
 _LOCK = threading.Lock()  # PDFium is not thread safe
 _NO_TITLE = re.compile(
     r"untitled|无标题|.*\.(?:docx?|pptx?|tex|dvi|pdf|html?|wps|indd|qxd)|slide 1|powerpoint presentation|document\d*", re.I
@@ -90,12 +93,15 @@ def _assemble(
 ) -> RawText:
     running = running_lines(pages, [height for _, height in sizes], body_size(pages))
     facts = Statistics(pages, sizes, running)
+    leaders = {id(line) for page in pages for line in page if _LEADER.search(line.text)}
     flow = Flow(facts, heading_levels(pages, running, facts))
     for page, across in zip(pages, slanted, strict=True):
         notes = _footnotes([line for line in page if id(line) not in running], facts)
         for line in page:
             if id(line) in running:
                 flow.aside(line.text.strip(), running[id(line)])
+            elif id(line) in leaders and len(leaders) >= _CONTENTS_LINES:
+                flow.aside(line.text.strip(), "contents")
             elif id(line) in notes:
                 flow.aside(line.text.strip(), "")
             else:

@@ -114,11 +114,12 @@ def _heading_size(line: Line, above: Line | None, facts: Statistics) -> float:
     """The size that ranks a heading, a little more than the body's for a bold line; 0 for what is none."""
     main = [piece for piece in line.pieces if piece.size >= 0.9 * line.size]
     letters = sum(char.isalpha() for piece in main for char in piece.text)
+    wide = sum(is_cjk(char) for piece in main for char in piece.text)
     if letters < 2 or len(line.text) > 150 or letters * 3 < sum(len(piece.text) for piece in line.pieces):
         return 0.0
     if all(piece.mono for piece in main) and not facts.all_mono:
         return 0.0
-    bold = all(piece.bold or not piece.text.strip() for piece in main) and not facts.all_bold
+    bold = all(piece.bold or not piece.text.strip() for piece in main) and not facts.all_bold and letters + wide >= 4
     if line.size >= 1.13 * facts.body:
         return line.size
     text = line.text.strip()
@@ -272,7 +273,8 @@ class Flow:
         if not self.indents or at > self.indents[-1] + 4:
             self.indents.append(at)
         lead = "    " * min(len(self.indents) - 1, 6)
-        self._add(lead + _BULLET.sub("- ", text), "item")
+        signs = text[: len(text) - len(text.lstrip(_PAGE))]
+        self._add(lead + signs + _BULLET.sub("- ", text[len(signs) :]), "item")
 
     def _add(self, text: str, kind: str) -> None:
         """Append a block and note where in it pages begin."""

@@ -35,7 +35,8 @@ _RADICALS = dict(zip(_RADICALS_FROM, _RADICALS_TO, strict=True))
 # Symbol fonts put their bullets into the private area.
 _BULLET_CODES = "\uf0b7• \uf0a7▪ \uf0d8➢ \uf0fc✓ \uf076❖ \uf06c● \uf06e■ \uf0a8▪ \ue00c•"
 _BULLETS = {pair[0]: pair[1] for pair in _BULLET_CODES.split(" ")}
-_COMPATIBLE = (("\u2e80", "\u2fdf"), ("\uf900", "\ufaff"), ("\ufb00", "\ufb06"))  # radicals, ideographs, ligatures
+# Radicals, compatibility ideographs, ligatures, the italic and bold letters of formulas.
+_COMPATIBLE = (("\u2e80", "\u2fdf"), ("\uf900", "\ufaff"), ("\ufb00", "\ufb06"), ("\U0001d400", "\U0001d7ff"))
 _CJK = (("\u2e80", "\u9fff"), ("\uf900", "\ufaff"), ("\uff00", "\uffef"), ("\U00020000", "\U0003ffff"))
 
 
