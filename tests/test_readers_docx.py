@@ -86,6 +86,21 @@ def test_tracked_changes_hidden_text_and_field_codes() -> None:
     assert raw.text == "留加新处结果"
 
 
+def test_deleted_text_is_left_out_however_it_is_marked_and_wrapped_blocks_are_read() -> None:
+    raw = read(
+        f"<w:p>{run('甲')}<w:del>{run('删')}</w:del></w:p>",
+        f"<w:sdt><w:sdtContent><w:p>{run('控件内')}</w:p></w:sdtContent></w:sdt>",
+        f"<w:p>{run('乙')}</w:p>",
+    )
+    assert raw.text == "甲\n\n控件内\n\n乙"
+
+
+def test_a_text_box_with_alternatives_inside_its_drawing() -> None:
+    box = f"<w:txbxContent><w:p>{run('框中文字')}</w:p></w:txbxContent>"
+    inside = f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>"
+    assert read(f"<w:p>{run('正文')}<w:r><w:drawing>{inside}</w:drawing></w:r></w:p>").text == "正文\n\n框中文字"
+
+
 def test_a_text_box_is_read_once() -> None:
     box = f"<w:txbxContent><w:p>{run('框中文字')}</w:p></w:txbxContent>"
     alternatives = (

@@ -107,6 +107,17 @@ def test_code_numbers_bold_and_shapes_with_text() -> None:
     assert read(deck).text == "```\ndef f():\n    return 1\n```\n\n3. 甲\n4. 乙\n\n**框**"
 
 
+def test_numbers_start_again_below_each_item() -> None:
+    deck = pptx.Presentation()
+    items = box(deck.slides.add_slide(deck.slide_layouts[6]), 1, 1, "甲").text_frame
+    for level, text in ((1, "子"), (1, "丑"), (0, "乙"), (1, "寅")):
+        paragraph = items.add_paragraph()
+        paragraph.text, paragraph.level = text, level
+    for paragraph in items.paragraphs:
+        etree.SubElement(paragraph._p.get_or_add_pPr(), A + "buAutoNum", {"type": "arabicPeriod"})
+    assert read(deck).text == "1. 甲\n    1. 子\n    2. 丑\n2. 乙\n    1. 寅"
+
+
 def test_slide_numbers_and_footers_are_furniture() -> None:
     deck = pptx.Presentation()
     slide = deck.slides.add_slide(deck.slide_layouts[5])

@@ -5,6 +5,7 @@ lines, columns, tables, paragraphs and headings is decided in ``pdf_lines``, ``p
 out: text that is invisible on a page whose other text is visible, and text outside the page.
 """
 
+import ctypes
 import re
 import threading
 from typing import Any
@@ -14,6 +15,7 @@ import pypdfium2.raw as api
 
 from ingest.document import RawText
 from ingest.errors import MianpuError
+from ingest.readers.blocks import visible
 from ingest.readers.pdf_flow import Flow, Statistics, body_size, heading_levels
 from ingest.readers.pdf_furniture import running_lines
 from ingest.readers.pdf_layout import reading_order
@@ -145,16 +147,23 @@ def _refusal(code: int | None) -> MianpuError:
 
 def _metadata(document: Any) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
-    info = document.get_metadata_dict()
-    title, author = (" ".join(info.get(key, "").replace("\0", "").split()) for key in ("Title", "Author"))
+    title, author = (" ".join(visible(_information(document, key)).split()) for key in ("Title", "Author"))
     if len(title) > 1 and not _NO_TITLE.fullmatch(title) and not _WRITER.match(title):
         pairs.append(("title", title))
     if author and not _WRITER.match(author):
         pairs.append(("author", author))
-    date = re.match(r"D?:?(\d{4})(\d{2})(\d{2})", info.get("CreationDate", ""))
+    date = re.match(r"D?:?(\d{4})(\d{2})(\d{2})", _information(document, "CreationDate"))
     if date and 1990 < int(date[1]) < 2100 and 1 <= int(date[2]) <= 12 and 1 <= int(date[3]) <= 31:
         pairs.append(("date", f"{date[1]}-{date[2]}-{date[3]}"))
     return pairs
+
+
+def _information(document: Any, key: str) -> str:
+    """A value of the document information; what is no UTF-16 in it becomes a replacement mark."""
+    size = api.FPDF_GetMetaText(document, key.encode(), None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    api.FPDF_GetMetaText(document, key.encode(), buffer, size)
+    return buffer.raw.decode("utf-16-le", "replace").rstrip("\0")
 
 
 def _ranges(numbers: list[int]) -> str:
