@@ -162,7 +162,7 @@ def test_a_drawn_table_becomes_rows() -> None:
 
 def test_a_table_with_horizontal_rules_and_one_without() -> None:
     rows = [("method", "size", "loss"), ("MHA", "100", "2.31"), ("GQA", "25", "2.33")]
-    cells = [Text(60 + 80 * c, 104 + 14 * r, cell) for r, row in enumerate(rows) for c, cell in enumerate(row)]
+    cells: list[Text | Drawn] = [Text(60 + 80 * c, 104 + 14 * r, cell) for r, row in enumerate(rows) for c, cell in enumerate(row)]
     expected = "| method | size | loss |\n| --- | --- | --- |\n| MHA | 100 | 2.31 |\n| GQA | 25 | 2.33 |"
     assert expected in read([*[Drawn(55, y, 300, y) for y in (92, 108, 140)], *cells]).text
     assert expected in read(list(cells)).text
@@ -285,6 +285,19 @@ def test_damaged_files_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "CHARACTER_LIMIT", 500)
     with pytest.raises(MianpuError, match="more than 500 characters: split it"):
         read_pdf(data)
+
+
+def test_absurd_sizes_and_places_cost_no_time() -> None:
+    absurd = [
+        Text(50, 100, "vast", 1e7),
+        Text(50, 100, "far", 90_000, "mono"),
+        Text(60, 110, "x", 1900, "mono"),
+        Text(50, 120, "y", 10, "mono"),
+    ]
+    for angle in ((1e9, 0.0), (1e30, 1e30), (0.0, 0.0)):
+        absurd.append(Text(50, 140, "skewed", 10, angle=angle))
+    raw = read([*absurd, Drawn(-1e12, 20, 1e12, 20), Drawn(10, -1e30, 10, 1e30), *column(50, 300, LEFT), *column(310, 300, RIGHT)])
+    assert LEFT[-1] in raw.text and len(raw.text) < 2000
 
 
 def test_threads_may_read_at_the_same_time() -> None:

@@ -71,7 +71,7 @@ def _outermost(pages: Sequence[Sequence[Line]], found: dict[int, str]) -> dict[i
                     inner = line
                     break
             while running and inner is not None and found[id(running[-1])] != "page_number":
-                if abs(running[-1].baseline - inner.baseline) >= _APART * inner.size:
+                if abs(running[-1].baseline - inner.baseline) >= _APART * min(inner.size, running[-1].size):
                     break
                 inner = running.pop()
             kept.update({id(line): found[id(line)] for line in running})

@@ -13,6 +13,7 @@ from ingest.readers.pdf_tables import aligned, tables_of
 from ingest.readers.pdf_text import PageText
 
 _COLUMN_LINES = 4  # lines on each side that make a column
+_MOST_STEPS = 2000  # places at which a gutter is looked for
 _DEPTH = 5  # columns within columns
 _LISTED = re.compile(r"^(?:[•●○◦▪■□▫‣➢➤✓❖◆◇–-]|\d{1,2}[.、)）])")
 
@@ -62,13 +63,14 @@ def _gutter(items: Sequence[Line]) -> float | None:
     if sum(s.weight for s in items) < 2 * _COLUMN_LINES:
         return None
     left, right = min(s.x0 for s in items), max(s.x1 for s in items)
-    steps = int((right - left) / 2)
+    step = max(2.0, (right - left) / _MOST_STEPS)
+    steps = int((right - left) / step)
     if steps < 20:
         return None
     change = [0.0] * (steps + 2)
     for s in items:
-        change[min(max(int((s.x0 - left) / 2), 0), steps)] += s.weight
-        change[min(max(int((s.x1 - left) / 2) + 1, 0), steps + 1)] -= s.weight
+        change[min(max(int((s.x0 - left) / step), 0), steps)] += s.weight
+        change[min(max(int((s.x1 - left) / step) + 1, 0), steps + 1)] -= s.weight
     cover, level = [], 0.0
     for value in change[: steps + 1]:
         level += value
@@ -82,7 +84,7 @@ def _gutter(items: Sequence[Line]) -> float | None:
             else:
                 runs.append((at, at))
     for start, end in sorted(runs, key=lambda run: run[0] - run[1])[:3]:
-        x = left + start + end + 1.0
+        x = left + step * (start + end + 1) / 2
         if _separates(items, x):
             return x
     return None

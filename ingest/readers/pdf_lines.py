@@ -166,7 +166,7 @@ def line_runs(line: Line) -> list[tuple[str, str]]:
             mark = "`" if piece.mono else "**" if piece.bold else ""
             if last is not None and piece.mono and last.mono:
                 width = max((piece.x1 - piece.x0) / max(len(text), 1), 0.3 * piece.size)
-                text = " " * max(0, round(gap / width)) + text
+                text = " " * min(max(0, round(gap / width)), 40) + text
             elif last is not None and gap > 0.15 * line.size and not (is_cjk(out[-1:]) and is_cjk(text[:1]) and gap < line.size):
                 text = " " + text
             runs.append((text, mark))

@@ -21,6 +21,7 @@ import pypdfium2.raw as api
 _BOLD = re.compile(r"bold|heavy|black|demi|simhei|heiti|黑体", re.I)
 _MONOSPACED = re.compile(r"mono|courier|consolas|menlo|inconsolata|typewriter|fixed|cmtt|sourcecode|firacode|jetbrains", re.I)
 _PAGE_CHARACTERS = 400_000  # of one page; a page of dense print has 10,000
+_LARGEST = 2000.0  # points of a font; a damaged file may claim any size
 _MOST_BULLETS = 400  # small shapes of one page; more of them are a drawing
 _PAGE_OBJECTS = 20_000  # drawn objects of one page that are looked at for ruling lines
 
@@ -163,16 +164,19 @@ def _glyphs(text_page: Any, box: tuple[float, float, float, float]) -> list[tupl
         if style is None:
             style = styles[key] = _style(raw, i, holder if key else None)
         api.FPDFText_GetCharOrigin(raw, i, x, y)
-        if not (box[0] - 1 <= x.value <= box[2] + 1 and box[1] - 1 <= y.value <= box[3] + 1) or style.size < 1:
+        if not (box[0] - 1 <= x.value <= box[2] + 1 and box[1] - 1 <= y.value <= box[3] + 1) or not 1 <= style.size <= _LARGEST:
             continue
         api.FPDFText_GetLooseCharBox(raw, i, rect)
         if not (text := _character(code)):
             continue
         x0, y0, x1 = _along(rect, x.value, y.value, style.angle)
+        if not (math.isfinite(x0) and math.isfinite(x1)):
+            continue
+        x1 = min(max(x0, x1), x0 + 4 * style.size)
         last = out[-1][0] if out else None
         if last and last.text == text and abs(last.x0 - x0) < 0.12 * style.size and abs(last.y - y0) < 0.12 * style.size:
             continue  # drawn twice to look bold
-        out.append((_Glyph(text, x0, max(x1, x0), y0, style.size, style.bold, style.mono, space, broken), style))
+        out.append((_Glyph(text, x0, x1, y0, style.size, style.bold, style.mono, space, broken), style))
         space = broken = False
     if sum(style.visible for _, style in out) * 2 > len(out):  # else an invisible layer over a scan, which is its text
         out = [pair for pair in out if pair[1].visible]
@@ -263,7 +267,7 @@ def _fragment(run: list[_Glyph], left: float, top: float) -> Fragment:
     for last, glyph in pairwise(run):
         gap = glyph.x0 - last.x1
         if glyph.mono and gap > 0.3 * glyph.size:
-            parts.append(" " * max(1, round(gap / max(last.x1 - last.x0, 0.3 * glyph.size))))
+            parts.append(" " * min(max(1, round(gap / max(last.x1 - last.x0, 0.3 * glyph.size))), 40))
         elif glyph.space and not (is_cjk(last.text[-1]) and is_cjk(glyph.text[0]) and gap < 0.2 * glyph.size):
             parts.append(" ")
         parts.append(glyph.text)
@@ -290,6 +294,8 @@ def _drawn(page: Any, box: tuple[float, float, float, float]) -> tuple[list[Rule
         except pdfium.PdfiumError:
             continue
         x0, x1, y0, y1 = x0 - left, x1 - left, top - upper, top - bottom
+        if not all(-width - height < place < 2 * (width + height) for place in (x0, y0, x1, y1)):
+            continue
         if 1.5 < x1 - x0 < 9 and abs((x1 - x0) - (y1 - y0)) < 0.2 * (x1 - x0):
             dots.append((x0, y0, x1, y1))
         elif api.FPDFPath_CountSegments(path.raw) > 10:
