@@ -169,11 +169,11 @@ def pandoc(text: str, target: Path, *options: str) -> Path:
     return target
 
 
-def office(sources: list[Path], kind: str, folder: Path) -> list[Path]:
-    """Convert files with LibreOffice in one run, with a profile of its own."""
+def office(sources: list[Path], kind: str, folder: Path, options: str = "") -> list[Path]:
+    """Convert files with LibreOffice in one run, with a profile of its own. ``options`` are those of its export filter."""
     folder.mkdir(exist_ok=True)
     command = [program("soffice", "libreoffice"), f"-env:UserInstallation={(folder / 'profile').as_uri()}", "--headless"]
-    command += ["--convert-to", kind, "--outdir", str(folder), *map(str, sources)]
+    command += ["--convert-to", kind + options, "--outdir", str(folder), *map(str, sources)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     made = [folder / f"{source.stem}.{kind}" for source in sources]
     assert all(path.exists() for path in made)

@@ -57,6 +57,14 @@ def by_office(by_pandoc: dict[str, Path], folder: Path) -> dict[str, Path]:
     opendocument = by_pandoc["odt"].rename(folder / "open.odt")
     sources = [by_pandoc["printed.docx"], opendocument, by_pandoc["pptx"], by_pandoc["article.docx"]]
     made = dict(zip(("docx", "odt", "pptx", "article"), rt.office(sources, "pdf", folder / "office"), strict=True))
+    for name, key in (("locked", "DocumentOpenPassword"), ("restricted", "PermissionPassword")):
+        encrypt = (
+            '"EncryptFile":{"type":"boolean","value":"true"},'
+            if name == "locked"
+            else '"RestrictPermissions":{"type":"boolean","value":"true"},'
+        )
+        options = ":writer_pdf_Export:{" + encrypt + f'"{key}":{{"type":"string","value":"geheim"}}}}'
+        made[name] = rt.office([by_pandoc["printed.docx"]], "pdf", folder / name, options)[0]
     made["doc"] = rt.office([by_pandoc["docx"]], "doc", folder / "office")[0]
     return made
 
@@ -160,6 +168,12 @@ def test_two_columns_by_libreoffice(by_office: dict[str, Path]) -> None:
 def test_an_old_word_file_is_refused(by_office: dict[str, Path]) -> None:
     with pytest.raises(MianpuError, match=r"old Office version .*save it as \.docx"):
         read_docx(by_office["doc"].read_bytes())
+
+
+def test_a_pdf_with_a_password_is_refused_and_one_that_only_forbids_copying_is_read(by_office: dict[str, Path]) -> None:
+    with pytest.raises(MianpuError, match="protected by a password: save a copy without one"):
+        read_pdf(by_office["locked"].read_bytes())
+    assert read_pdf(by_office["restricted"].read_bytes()).text == read_pdf(by_office["docx"].read_bytes()).text
 
 
 # --- Chromium ---

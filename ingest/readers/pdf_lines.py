@@ -90,11 +90,12 @@ def _attach_scripts(rows: list[list[Line]]) -> list[Line]:
     """Small segments above or below the baseline of a larger one that they touch become part of it."""
     taken: set[int] = set()
     joined: dict[int, list[Line]] = {}
+    edges = [[line.x0 for line in row] for row in rows]
     for at, row in enumerate(rows):
         for small in row:
             host = None
             for near in [r for r in range(max(at - 4, 0), min(at + 5, len(rows))) if r != at]:
-                starts = [line.x0 for line in rows[near]]
+                starts = edges[near]
                 for i in range(max(bisect_right(starts, small.x0) - 2, 0), min(bisect_right(starts, small.x1) + 1, len(starts))):
                     line = rows[near][i]
                     apart = max(small.x0 - line.x1, line.x0 - small.x1)
