@@ -8,8 +8,9 @@ SHELL := /bin/bash
 export CMAKE_ARGS ?= -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/.ci/llama.cmake -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+DEBIAN := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
-.PHONY: run install test lint types tests browser clean
+.PHONY: run install test lint types tests browser writers clean
 
 run: install
 	$(BIN)/mianpu serve --starter-notes
@@ -39,10 +40,16 @@ types: $(VENV)/.installed-tests
 # The system's Chromium, else Debian's package where root allows, else Playwright's own.
 browser: $(VENV)/.installed-tests
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk; } \
+	|| { $(DEBIAN) chromium fonts-noto-cjk; } \
 	|| $(BIN)/playwright install chromium
 
-tests: browser
+# The programs that write the files of the round trips; without them these tests are skipped, and fail under CI.
+writers:
+	@{ command -v pandoc && command -v soffice; } >/dev/null \
+	|| { $(DEBIAN) pandoc libreoffice-writer-nogui libreoffice-impress-nogui fonts-noto-cjk fonts-dejavu-core; } \
+	|| echo "pandoc and LibreOffice are not installed: the round trips are skipped" >&2
+
+tests: browser writers
 	$(BIN)/mianpu models fetch
 	$(BIN)/pytest
 

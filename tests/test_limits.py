@@ -13,7 +13,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,6 @@ from ingest.pipeline import IngestSummary, ingest, parse_document
 from tests.fakes import WordEmbedder
 
 NOTE = "# 缓存\n\n## 缓存是什么？\n\n键与值留下来，解码时不再重算，这就是缓存。\n"
-
-
-def needs(kind: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(find_spec(f"ingest.readers.{kind}") is None, reason=f"there is no reader of {kind} yet")
 
 
 @pytest.fixture
@@ -231,7 +226,6 @@ def test_a_text_of_many_lines_takes_time_in_step_with_its_length() -> None:
     assert seconds(40_000) < 40 * seconds(4_000)  # ten times as many; a square would be a hundred
 
 
-@needs("html")
 def test_a_page_nested_100_000_deep(library: Library, folder: Path) -> None:
     deep = "<div>" * 100_000 + "<p>深处的正文讲注意力与缓存。</p>" + "</div>" * 100_000
     (folder / "deep.html").write_text(f"<!doctype html><html><body>{deep}</body></html>", "utf-8")
@@ -246,13 +240,11 @@ def test_a_page_nested_100_000_deep(library: Library, folder: Path) -> None:
             assert name in reasons(summary, folder)
 
 
-@needs("pdf")
 def test_a_pdf_with_a_password(library: Library, folder: Path) -> None:
     (folder / "locked.pdf").write_bytes(ENCRYPTED_PDF)
     assert "password" in reasons(run(library, folder), folder)["locked.pdf"]
 
 
-@needs("docx")
 def test_an_office_document_that_is_none(library: Library, folder: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -8,15 +8,15 @@ import base64
 from pathlib import Path
 
 import pytest
-from ingest.readers.epub import read_epub
-from ingest.readers.html import read_html
-from ingest.readers.mhtml import read_mhtml
-from ingest.readers.notebook import read_notebook
 from playwright.sync_api import sync_playwright
 
 from ingest.document import RawText
 from ingest.errors import MianpuError
 from ingest.readers.docx import read_docx
+from ingest.readers.epub import read_epub
+from ingest.readers.html import read_html
+from ingest.readers.mhtml import read_mhtml
+from ingest.readers.notebook import read_notebook
 from ingest.readers.pdf import read_pdf
 from ingest.readers.pptx import read_pptx
 from tests import round_trip as rt
