@@ -146,9 +146,13 @@ class QuestionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """A document and everything that was cut out of it, ready for the library."""
+    """A document with everything found in its text, ready for the library.
+
+    ``repeated`` are the folded lines that were cut because other documents have them too.
+    """
 
     document: Document
     headings: tuple[Heading, ...]
     passages: tuple[Passage, ...]
     pairs: tuple[QuestionAnswer, ...]
+    repeated: frozenset[str] = frozenset()

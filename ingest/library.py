@@ -19,6 +19,7 @@ from ingest.database import Database
 from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
 from ingest.errors import MianpuError
 from ingest.fulltext import match_expression, words
+from ingest.repetition import Edges
 from ingest.rows import (
     PAIR_COLUMNS,
     PASSAGE_COLUMNS,
@@ -264,6 +265,15 @@ class Library:
         """The headings of a document, in order."""
         rows = self.read("SELECT headings FROM documents WHERE name = ?", (name,))
         return [Heading(**heading) for heading in json.loads(rows[0][0])] if rows else []
+
+    def edges(self) -> dict[str, tuple[Edges, frozenset[str]]]:
+        """For each document what its edges show of repetition, and the lines that were cut for being repeated."""
+        rows = self.read("SELECT name, edges, repeated FROM documents")
+        return {
+            name: (Edges(frozenset(lines), frozenset(body)), frozenset(json.loads(repeated)))
+            for name, text, repeated in rows
+            for lines, body in [json.loads(text)]
+        }
 
     # --- passages and pairs -------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from ingest.library import Library, passage_hash, question_hash
 from ingest.opening import FileReader, FoundFile, raw_hash
 from ingest.plan import Plan, make_plan
 from ingest.progress import Progress, no_progress
+from ingest.repetition import repeated_lines
+from ingest.restoring import recleaned
 from ingest.splitting import split, title_of
 
 if TYPE_CHECKING:
@@ -147,6 +149,7 @@ class _Run:
             self.model()
             self.complete()
         self.work(plan)
+        self.clean_repeated()
         with self.timed("write"):
             self.library.forget_unused_embeddings()
             self.library.write_vectors()
@@ -209,6 +212,27 @@ class _Run:
             self.progress("splitting", len(plan.work), len(plan.work))
         if self.embedded:
             self.progress("embedding", self.embedded, self.embedded)
+
+    def clean_repeated(self) -> None:
+        """Clean those documents again in which other lines are repeated now than before; the order of ingest does not matter."""
+        if self.library.meta("repetition") == str(self.library.generation()):
+            return
+        evidence = self.library.edges()
+        repeated = repeated_lines({name: edges for name, (edges, _) in evidence.items()})
+        for name, (edges, cut) in evidence.items():
+            wanted = repeated & edges.lines
+            if wanted == cut:
+                continue
+            self.check()
+            try:
+                with self.timed("clean"):
+                    again = recleaned(self.library.document(name), corrections_of(self.library, name), wanted)
+            except MianpuError:  # nothing would be left: such a document stays as it is
+                continue
+            self.embed(_texts(again))
+            with self.timed("write"):
+                self.library.publish([again], PIPELINE)
+        self.library.set_meta(repetition=str(self.library.generation()))
 
     def publish(self, group: Sequence[ParsedDocument]) -> None:
         self.embed([text for document in group for text in _texts(document)])

@@ -81,7 +81,7 @@ def recleaned(document: Document, found: Corrections, repeated: frozenset[str] =
     parsed = split(replace(document, text=after.text, cuts=after.cuts, pages=pages, title=title))
     if not parsed.passages:
         raise MianpuError(f"nothing would be left of {document.name}: remove it with `mianpu remove` instead")
-    return parsed
+    return replace(parsed, repeated=repeated)
 
 
 def _raw_offset(cleaned: CleanedText, offset: int) -> int:

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ingest import duplicates, vectors
+from ingest.cleaning import raw_text
 from ingest.document import ParsedDocument, Passage, QuestionAnswer, content_hash
 from ingest.fulltext import words
+from ingest.repetition import edges_of
 
 PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line,
     p.page FROM passages p JOIN documents d ON d.id = p.document_id"""
@@ -80,13 +82,15 @@ def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str
     Its passages are in no group of copies yet: :func:`ingest.duplicates.place` is to follow.
     """
     document, added = parsed.document, []
+    edges = edges_of(raw_text(document.text, document.cuts))
     document_id = connection.execute(
         "INSERT INTO documents (name, source, title, text, raw_hash, format, encoding, pipeline, cuts, metadata, headings,"
-        " pages, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " pages, edges, repeated, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             document.name, document.source, document.title, document.text, document.raw_hash, document.format, document.encoding,
             pipeline, _json([asdict(cut) for cut in document.cuts]), _json(document.metadata),
             _json([asdict(heading) for heading in parsed.headings]), _json(document.pages),
+            _json([sorted(edges.lines), sorted(edges.body)]), _json(sorted(parsed.repeated)),
             datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     ).lastrowid  # fmt: skip

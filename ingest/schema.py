@@ -135,7 +135,13 @@ INSERT INTO embeddings (hash, vector) SELECT hash, vector FROM old_embeddings;
 DROP TABLE old_embeddings;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Lines that several documents have at their edges (ingest/repetition.py): what a document shows of them, and what was cut for it.
+_VERSION_4 = """
+ALTER TABLE documents ADD COLUMN edges TEXT NOT NULL DEFAULT '[[], []]';
+ALTER TABLE documents ADD COLUMN repeated TEXT NOT NULL DEFAULT '[]';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

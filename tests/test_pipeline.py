@@ -357,3 +357,53 @@ def test_wrong_paths_and_a_second_ingest_are_refused(library: Library, folder: P
         ingest(library, [folder / "nothing"], Loader())
     with Library.open(library.folder) as second, second.writer(), pytest.raises(LibraryBusy):
         ingest(library, [folder], Loader())
+
+
+# --- lines that several documents have --------------------------------------------------------------------------------
+
+SLOGAN = "苍山夜读 · 每天一点机器学习的光"
+
+
+def write_page(folder: Path, n: int, footer: str = SLOGAN) -> None:
+    bodies = ("注意力把每个位置与别的位置联系起来，权重由相似度决定，这是它的核心。", "量化把权重写成低位整数，显存因此小得多，精度略有损失。",
+              "检索先找到资料，再让模型根据资料回答，幻觉因此少得多。", "采样温度越高，分布越平，输出的花样也就越多一些。")  # fmt: skip
+    (folder / f"{n}.md").write_text(f"# 第{n}篇笔记\n\n{bodies[n % 4]}\n\n{bodies[n % 4][::-1]}\n\n{footer}\n", "utf-8")
+
+
+def slogans(library: Library) -> list[str]:
+    return [d.name for d in library.documents() if SLOGAN in library.document(d.name).text]
+
+
+def test_a_line_of_three_documents_is_furniture_and_no_longer_when_one_goes(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    with Library.open(tmp_path / "library", create=True) as library:
+        write_page(notes, 0)
+        write_page(notes, 1)
+        ingest(library, [notes], WordEmbedder)
+        assert slogans(library) == ["0.md", "1.md"]
+        write_page(notes, 2)
+        ingest(library, [notes], WordEmbedder)
+        assert slogans(library) == []
+        assert {cut.reason for cut in library.document("0.md").cuts} >= {"repeated"}
+        assert problems(library) == []
+        write_page(notes, 3, "另一行结尾，与别的都不同")
+        ingest(library, [notes], WordEmbedder)
+        assert slogans(library) == []
+        (notes / "1.md").unlink()
+        ingest(library, [notes], WordEmbedder)
+        assert slogans(library) == ["0.md", "2.md"]
+        assert problems(library) == []
+
+
+def test_the_order_of_ingest_does_not_matter_for_repetition(tmp_path: Path) -> None:
+    texts = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        notes = tmp_path / f"notes{order[0]}"
+        notes.mkdir()
+        with Library.open(tmp_path / f"library{order[0]}", create=True) as library:
+            for n in order:
+                write_page(notes, n)
+                ingest(library, [notes], WordEmbedder)
+            texts.append({d.name: library.document(d.name).text for d in library.documents()})
+    assert texts[0] == texts[1]
