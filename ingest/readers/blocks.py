@@ -24,15 +24,16 @@ def styled(pieces: list[tuple[str, str]]) -> str:
     """
     marks = {mark for text, mark in pieces if text.strip() and mark != "$"}
     around = marks.pop() if len(marks) == 1 and "`" not in marks else ""
-    joined: list[tuple[str, str]] = []
+    joined: list[tuple[list[str], str]] = []
     for text, mark in pieces:
         mark = around if mark == "$" else mark
         if joined and (joined[-1][1] == mark or (not text.strip() and mark != "`")):
-            joined[-1] = (joined[-1][0] + text, joined[-1][1])
+            joined[-1][0].append(text)
         elif text:
-            joined.append((text, mark))
+            joined.append(([text], mark))
     out = []
-    for text, mark in joined:
+    for parts, mark in joined:
+        text = "".join(parts)
         core = text.strip()
         if not mark or not core or "\n" in core or (mark == "`" and "`" in core):
             out.append(text)
