@@ -83,6 +83,11 @@ def kind_of_suffix(name: str) -> str:
     return _kinds().read.get(suffix_of(name), "")
 
 
+def readable_suffixes() -> list[str]:
+    """Every suffix a document may have, with its dot, in order; a file without one is told by its content."""
+    return sorted(f".{suffix}" for suffix in _kinds().read)
+
+
 def is_zip(head: bytes) -> bool:
     """Whether a file that begins so may be a zip container, so that :func:`detect` wants the names of its members."""
     return head.startswith(_ZIP)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from ingest.detection import readable_suffixes
 from ingest.errors import MianpuError
 from ingest.library import DocumentInfo
 from ingest.progress import label
-from ingest.reading import READERS
 from web.desk import Desk, JobState, starter_notes
 from web.markdown import inline
-from web.render import attributes, bar, button, element, empty, notice, panel
+from web.render import attributes, bar, button, element, empty, format_name, notice, panel
 from web.texts import TEXTS, Texts
 
 
@@ -36,7 +36,12 @@ def view(t: Texts, desk: Desk) -> LibraryView:
         with gr.Column(elem_id="library-add"):
             panel(f'<h3>{escape(t("library.add"))}</h3><p class="quiet">{escape(t("library.add.text"))}</p>')
             upload = gr.File(
-                show_label=False, file_count="multiple", file_types=sorted(READERS), height=132, elem_id="upload", container=False
+                show_label=False,
+                file_count="multiple",
+                file_types=readable_suffixes(),
+                height=132,
+                elem_id="upload",
+                container=False,
             )
             # Gradio's own example for a file is an address on another host, and stands in the page.
             upload.example_payload = upload.example_value = lambda: None
@@ -134,7 +139,8 @@ def _remove_button(document: DocumentInfo, t: Texts) -> str:
 
 
 def _facts(document: DocumentInfo, t: Texts) -> str:
-    return t("library.facts", passages=document.passages, pairs=document.pairs, n=f"{document.characters:,}")
+    facts = t("library.facts", passages=document.passages, pairs=document.pairs, n=f"{document.characters:,}")
+    return " · ".join([facts, format_name(document.format), *([t("library.cuts", n=document.cuts)] if document.cuts else [])])
 
 
 def job_page(job: JobState, t: Texts) -> str:
@@ -155,12 +161,17 @@ def job_page(job: JobState, t: Texts) -> str:
         "added": s.added, "updated": s.updated, "renamed": s.renamed, "removedcount": s.removed, "unchanged": s.unchanged,
     }  # fmt: skip
     told = [t(f"library.{name}", n=len(names)) for name, names in counts.items() if names]
+    same = [(path, t("library.sameas", name=name)) for path, name in s.duplicates]
+    left = _left_out("failed", s.failed, "bad", t) + _left_out("skipped", s.skipped, "note", t) + _left_out("same", same, "note", t)
     if not told:
-        return notice(t("library.empty"), "bad")
-    failed = "".join(f"<li><b>{escape(str(path))}</b> {escape(reason)}</li>" for path, reason in s.failed)
-    failures = (
-        f'<p class="notice bad">{escape(t("library.failed", n=len(s.failed)))}</p><ul class="failed">{failed}</ul>'
-        if failed
-        else ""
-    )
-    return notice(t("comma").join(told), "good") + failures
+        return (notice(t("library.empty"), "bad") if not left else "") + left
+    return notice(t("comma").join(told), "good") + left
+
+
+def _left_out(what: str, files: Sequence[tuple[str, str]], kind: str, t: Texts) -> str:
+    """What was not read in, by name and reason."""
+    if not files:
+        return ""
+    rows = "".join(f"<li><b>{escape(str(path))}</b> {escape(reason)}</li>" for path, reason in files)
+    head = f'<summary class="notice {kind}">{escape(t(f"library.{what}", n=len(files)))}</summary>'
+    return f'<details class="left-out"{attributes(open=kind == "bad")}>{head}<ul class="failed">{rows}</ul></details>'

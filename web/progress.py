@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from assistant.schedule import DueCard, Statistics, due, statistics
+from assistant.schedule import DueCard, Statistics, due, sleeping, statistics
 from ingest.library import Library
 from web.concepts import area_name
 from web.desk import Desk
@@ -39,7 +39,7 @@ def page(desk: Desk, t: Texts, language: str, now: datetime) -> str:
     days = reviews_by_day(desk.library, now, DAYS)
     waiting = due(desk.library, now, 6)
     return (
-        f'<div class="tiles">{_tiles(numbers, t)}</div>'
+        f'<div class="tiles">{_tiles(numbers, t)}</div>{_sleeping(sleeping(desk.library), t)}'
         f"<section><h3>{escape(t('progress.days', n=DAYS))}</h3>{_chart(days, t)}</section>"
         f'<div class="two"><section><h3>{escape(t("progress.due"))}</h3>{_due(waiting, t)}</section>'
         f"<section><h3>{escape(t('progress.weakest'))}</h3>{_weakest(numbers, t, language)}</section></div>"
@@ -97,6 +97,15 @@ def _due(waiting: Sequence[DueCard], t: Texts) -> str:
         for card in waiting
     )
     return f'<ul class="question-list">{rows}</ul>'
+
+
+def _sleeping(cards: Sequence[DueCard], t: Texts) -> str:
+    """Questions that were practised and stand in no document any more; what was learnt of them is kept."""
+    if not cards:
+        return ""
+    rows = "".join(f"<li><p>{inline(card.question)}</p></li>" for card in cards)
+    head = element("summary", t("progress.sleeping", n=len(cards)))
+    return f'<details class="sleeping">{head}<ul class="question-list">{rows}</ul></details>'
 
 
 def _weakest(numbers: Statistics, t: Texts, language: str) -> str:

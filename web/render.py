@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from assistant.retrieval import Copy
 from ingest.boilerplate import reason_name
 from ingest.corrections import Correction
 from ingest.document import Document, Passage
@@ -96,8 +97,10 @@ def source_link(document: str, start: int, end: int, label: str) -> str:
     return button(label, kind="source", **opens(document, start, end))
 
 
-def passage_card(passage: Passage, t: Texts, *, number: int | None = None, spans: Sequence[Span] = ()) -> str:
-    """A passage with its place and a way into its document. ``spans`` are offsets in the document."""
+def passage_card(
+    passage: Passage, t: Texts, *, number: int | None = None, spans: Sequence[Span] = (), also: Sequence[Copy] = ()
+) -> str:
+    """A passage with its place and a way into its document. ``spans`` are offsets in the document, ``also`` where it stands too."""
     shifted = [Span(s.start - passage.start, s.end - passage.start, s.tag, s.attributes, s.after) for s in spans]
     mark = f'<span class="number">{number}</span>' if number is not None else ""
     headings = [h for h in passage.headings if h]
@@ -107,8 +110,13 @@ def passage_card(passage: Passage, t: Texts, *, number: int | None = None, spans
     return (
         f'<article class="passage"{attributes(data_number=number)}><header>{mark}<div><h4>{inline(title)}</h4>'
         f'<p class="trail">{escape(trail)}</p></div></header><div class="prose clamp">{to_html(passage.text, shifted)}</div>'
-        f"<footer>{source_link(passage.document, passage.start, passage.end, t('passage.open'))}</footer></article>"
+        f"<footer>{source_link(passage.document, passage.start, passage.end, t('passage.open'))}{_also(also, t)}</footer></article>"
     )
+
+
+def _also(copies: Sequence[Copy], t: Texts) -> str:
+    links = "".join(source_link(copy.document, copy.start, copy.end, copy.document) for copy in copies)
+    return f'<p class="also">{escape(t("passage.also"))} {links}</p>' if links else ""
 
 
 def document_page(
@@ -121,7 +129,8 @@ def document_page(
 ) -> str:
     """A whole document, the span marked; what was cut out of it stands below with reasons, and can be put back."""
     spans = [Span(start, end)] if start is not None and end is not None and 0 <= start < end <= len(document.text) else []
-    facts = [document.name, *_metadata(document), t("document.characters", n=f"{len(document.text):,}"), _format(document)]
+    facts = [document.name, *_metadata(document), t("document.characters", n=f"{len(document.text):,}")]
+    facts += [f"{format_name(document.format)} {document.encoding}"]
     return (
         f'<header class="reader-head"><div><h2>{inline(document.title or document.name)}</h2>'
         f'<p class="trail">{escape(" · ".join(facts))}</p></div>'
@@ -138,8 +147,14 @@ def _metadata(document: Document) -> list[str]:
     return [known[key] for key in ("author", "date", "address") if known.get(key)]
 
 
-def _format(document: Document) -> str:
-    return f"{document.format.upper() if len(document.format) < 6 else document.format} {document.encoding}".strip()
+def format_name(format: str) -> str:
+    """How people write the name of a format.
+
+    >>> format_name("pdf"), format_name("markdown")
+    ('PDF', 'Markdown')
+    """
+    names = {"text": "TXT", "markdown": "Markdown", "docx": "Word", "pptx": "PowerPoint", "ipynb": "Jupyter"}
+    return names.get(format, format.upper())
 
 
 def _cuts(document: Document, t: Texts, language: str) -> str:

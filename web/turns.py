@@ -149,8 +149,8 @@ def passages_html(turn: Turn | None, t: Texts) -> str:
         for citation in sentence.citations:
             cited.setdefault(citation.number, []).append(citation)
     cards = [
-        passage_card(passage, t, number=n, spans=[Span(c.start, c.end) for c in cited.get(n, ())])
-        for n, passage in enumerate(turn.passages, start=1)
+        passage_card(hit.passage, t, number=n, spans=[Span(c.start, c.end) for c in cited.get(n, ())], also=hit.also)
+        for n, hit in enumerate(turn.hits, start=1)
     ]
     title = t("side.near") if turn.stage == "notfound" else t("side.passages")
     return f'<h3>{escape(title)}<span class="count">{len(cards)}</span></h3>{"".join(cards)}'
