@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import benchmark
+from assistant import benchmark, precision
 from web import measures
 from web.cli import main
 
@@ -45,6 +45,21 @@ def test_eval_reports_retrieval_and_answers(small: tuple[Path, Path], capsys: py
     assert main(["eval", str(labels), "--documents", str(notes), "--limit", "1", "--answers", "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)["answers"]
     assert answers["generated_answers"] == 1 and answers["first_token_s"]["p50"] > 0
+
+
+def test_the_cost_of_the_fast_precision(
+    small: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "ROUNDS", 1)
+    notes, labels = small
+    assert main(["eval", str(labels), "--documents", str(notes), "--precision", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["float32"]["passages_per_s"] > 0 and report["float32"]["recall@5"] > 0.5
+    if report["precision"] != "float32":
+        assert report["cosine"]["min"] > 0.99
+        assert report["loss"]["recall@5"] == round(report["float32"]["recall@5"] - report[report["precision"]]["recall@5"], 4)
+    assert main(["eval", str(labels), "--precision"]) == 2
+    assert "--documents" in capsys.readouterr().err
 
 
 def test_labels_without_their_documents_are_wrong_use(

@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--answers", action="store_true", help="generate and measure answers too")
     sub.add_argument("--grading", action="store_true", help="the file holds graded answers: measure marking")
     sub.add_argument("--fit", action="store_true", help="fit the chance of an answer on these labels; print it cross-validated")
+    text = "measure what the fast precision of the embedding model costs beside float32, nothing else"
+    sub.add_argument("--precision", action="store_true", help=text)
     sub.add_argument("--limit", type=_positive, help="only the first so many questions")
     _chat_options(sub)
     sub = add("bench", "measure speed: start, ingest, search, first token", models=True)

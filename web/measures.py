@@ -13,7 +13,7 @@ from ingest.document import content_hash
 from ingest.embedding import SentenceEmbedder, load_embedder
 from ingest.errors import MianpuError, UsageError
 from ingest.library import Library
-from ingest.model_files import cache_folder, chat_model_path
+from ingest.model_files import cache_folder, chat_model_path, embedding_model_folder
 from ingest.pipeline import ingest
 from ingest.progress import TerminalProgress
 from kg.concepts import Glossary
@@ -30,6 +30,13 @@ def evaluate(args: argparse.Namespace) -> int:
 
         return _print(args, evaluate_grading(args.file, load_embedder(args.embedding_model, progress)))
     questions = read_questions(args.file)[: args.limit]
+    if args.precision:
+        from assistant.precision import compare_precisions
+
+        if args.documents is None or not args.documents.exists():
+            raise UsageError("name the folder of the documents the labels speak of with --documents")
+        model = embedding_model_folder(args.embedding_model, progress)
+        return _print(args, compare_precisions(questions, args.documents, model, Glossary.load(), progress))
     embedder = load_embedder(args.embedding_model, progress)
     with _library_of(args, questions, embedder) as library:
         graph = ConceptGraph.build(library, Glossary.load())
