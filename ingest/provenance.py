@@ -12,6 +12,7 @@ _AUTHORS = (
     re.compile(
         r"(?:本文|原文|文章)?作者\s*(?:[:：|｜丨／]|(?<=文章作者)\s)\s*(?P<name>[^\s|｜:：,，。·]{1,30}(?: [A-Z][^\s|]{0,20})?)"
     ),
+    re.compile(r"^(?P<name>(?!发布|发表|首发|编辑|修改|更新|最新|本文|文章)[^\s|｜:：,，。·]{1,30})\s*已?于\s*(?:19|20)\d{2}[-/.年]"),
     re.compile(r"(?:撰文|文)\s*[|｜丨／]\s*(?P<name>[^\s|｜,，。]{1,30})"),
     re.compile(r"原创\s+(?P<name>\S{1,30})\s+\S.{0,60}\d{4}\s*[年/.-]"),
     re.compile(r"博主[「“](?P<name>[^」”]{1,40})[」”]的原创"),
@@ -20,7 +21,7 @@ _AUTHORS = (
 )
 _NOT_THE_DATE = re.compile(r"回复|©|copyright|备案|ICP", re.I)
 _SAYS_WHEN = re.compile(r"发布|发表|首发|原创|编辑|修改|更新|转载|posted|published|written|updated|edited|modified", re.I)
-_SOURCES = frozenset({"author", "navigation", "counters", "promotion", "repeated"})
+_SOURCES = frozenset({"author", "page_furniture", "navigation", "counters", "promotion", "repeated"})
 
 
 def provenance(lines: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, str], ...]:

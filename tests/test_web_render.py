@@ -359,6 +359,11 @@ def test_the_state_of_an_ingest_is_escaped(text: str) -> None:
     assert "新增 1 篇" in reader.text and text in reader.text
 
 
+def test_a_table_may_follow_a_paragraph_at_once() -> None:
+    shown = to_html("用法如下：\n| a | b |\n| --- | --- |\n| 1 | 2 |\n完")
+    assert shown.startswith("<p>用法如下：</p>") and "<td>1</td>" in shown
+
+
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 

@@ -160,7 +160,7 @@ def _blocks(writer: _Writer, lines: Sequence[_Line], depth: int) -> None:
             at = end
         elif _ITEM.match(line.text) and depth < 6:
             at = _list(writer, lines, at, depth)
-        elif "|" in line.text and at + 1 < len(lines) and "|" in lines[at + 1].text and _TABLE_RULE.match(lines[at + 1].text):
+        elif _starts_table(lines, at):
             end = _run(lines, at, lambda part: "|" in part.text)
             _table(writer, lines[at:end])
             at = end
@@ -186,10 +186,16 @@ def _starts_block(line: _Line, depth: int) -> bool:
 def _paragraph_end(lines: Sequence[_Line], at: int, depth: int) -> int:
     at += 1
     while at < len(lines) and not lines[at].blank and not _starts_block(lines[at], depth):
-        if _DISPLAY.match(lines[at].text) and _display_end(lines, at) is not None:
+        if (_DISPLAY.match(lines[at].text) and _display_end(lines, at) is not None) or _starts_table(lines, at):
             break
         at += 1
     return at
+
+
+def _starts_table(lines: Sequence[_Line], at: int) -> bool:
+    """Whether the line is the head of a table: the rule stands below it."""
+    head, rule = lines[at].text, lines[at + 1].text if at + 1 < len(lines) else ""
+    return "|" in head and "|" in rule and bool(_TABLE_RULE.match(rule))
 
 
 def _lines(writer: _Writer, lines: Sequence[_Line]) -> None:
