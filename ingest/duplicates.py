@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.document import content_hash
+from ingest.variants import simplified
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -36,12 +37,12 @@ _LANES = 1 << 13  # shingles hashed at once: what bounds the memory for a passag
 
 
 def folded(text: str) -> str:
-    """Letters and digits alone, NFKC and lower case: spaces, punctuation, markup and full width make no difference.
+    """Letters and digits alone, NFKC, lower case, Simplified: spaces, punctuation, markup, width and script make no difference.
 
     >>> folded("**ＲｏＰＥ**（旋转 位置编码）")
     'rope旋转位置编码'
     """
-    return _OTHER.sub("", unicodedata.normalize("NFKC", text).lower())
+    return _OTHER.sub("", simplified(unicodedata.normalize("NFKC", text).lower()))
 
 
 def shingles(text: str) -> Hashes:

@@ -57,6 +57,10 @@ def test_what_makes_no_difference_is_folded_away() -> None:
     assert print_of("旋转，位置 编码。" * 8, ()) == print_of("旋转 位置编码" * 8, ("另一个标题",))
 
 
+def test_a_copy_in_traditional_characters_is_a_copy() -> None:
+    assert folded("注意力機制與鍵值快取") == folded("注意力机制与键值快取")
+
+
 def test_shingles_by_hand() -> None:
     assert len(shingles("abcde")) == 2  # abcd, bcde
     assert len(shingles("aaaaaaaa")) == 1
