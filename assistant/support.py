@@ -27,8 +27,8 @@ from ingest.embedding import Embedder
 from ingest.fulltext import words
 from ingest.vectors import Vectors
 
-THRESHOLD = 0.54  # sentence and passage in one language
-CROSS_THRESHOLD = 0.42  # an English sentence about a Chinese passage, or the other way: no words are shared
+THRESHOLD = 0.565  # sentence and passage in one language
+CROSS_THRESHOLD = 0.43  # an English sentence about a Chinese passage, or the other way: no words are shared
 _WORDS_WEIGHT = 0.2
 _LONGER = 0.02  # what each further sentence of a window must add to be worth pointing at
 _SAME_CLAUSE = 0.35  # share of a clause's words from which on two clauses are about the same thing

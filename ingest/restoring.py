@@ -137,7 +137,7 @@ def _put_back(document: Document, correction: Correction) -> tuple[Cut, ...]:
     taken = [(cut.start, cut.end) for cut in cuts]
     position = 0
     for line in raw.split("\n"):
-        start, end = position, min(position + len(line) + 1, len(raw))
+        start, end = position, position + len(line)  # without its line feed, which may be part of another cut
         position += len(line) + 1
         if correction.inline:
             at = raw.find(correction.text, start, end)

@@ -158,3 +158,19 @@ def test_show_numbers_the_cuts_and_keep_names_wrong_ones(library: Library, capsy
     assert main(["keep", "a.txt", "9", "--library", folder]) == 2
     assert "has 2 cuts" in capsys.readouterr().err
     assert main(["keep", "b.txt", str(correction.id), "--undo", "--library", folder]) == 2
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n"])
+def test_undo_is_exact_for_every_cut_and_ending(tmp_path: Path, ending: str) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text(PAGE + ending, "utf-8")
+    with Library.open(tmp_path / "library", create=True) as library:
+        ingest(library, [notes], Loader())
+        before = library.document("a.txt").text
+        for number in range(1, len(listed_cuts(library.document("a.txt"))) + 1):
+            correction = restore(library, "a.txt", number, Loader())
+            assert library.document("a.txt").text != before
+            undo(library, correction.id, Loader())
+            assert library.document("a.txt").text == before
+        assert problems(library) == []

@@ -91,7 +91,9 @@ def view(t: Texts, desk: Desk) -> LibraryView:
             how(name, int(number))
         except MianpuError as error:
             return document_list(desk.library.documents(), t), notice(str(error), "bad")
-        return document_list(desk.library.documents(), t), notice(t("document.mended", name=name), "good")
+        # The page notices a new value only; two corrections in a row say the same.
+        mark = element("span", "", hidden=True, data_generation=desk.library.generation())
+        return document_list(desk.library.documents(), t), notice(t("document.mended", name=name), "good") + mark
 
     def put_back(event: gr.EventData) -> tuple[str, str]:
         return mend(event, desk.restore_cut)

@@ -177,3 +177,17 @@ def test_the_page_speaks_the_browsers_language_at_every_width(
     page.locator(".language").click()
     other = "en" if locale == "zh-CN" else "zh-CN"
     page.wait_for_selector(f"html[lang={other}].ready", state="attached")
+
+
+def test_a_cut_is_put_back_and_taken_out_again(visitor: Visitor) -> None:
+    page = visitor.open(path="/#library")
+    page.click("#documents button.row[data-open='cut.md']")
+    text = page.locator(".reader-text .prose")
+    expect(text).not_to_contain_text("阅读量")
+    page.locator(".cuts summary").click()
+    page.locator(".mend").click()
+    expect(page.locator(".reader-said.good")).to_contain_text("cut.md")
+    expect(text).to_contain_text("阅读量 3210")
+    page.locator("[data-send='library:undo']").click()
+    expect(text).not_to_contain_text("阅读量")
+    expect(page.locator("[data-send='library:undo']")).to_have_count(0)
