@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ingest.boilerplate import reason_name as reason_name
 from ingest.contents import cut_contents
 from ingest.document import Cut, fold
+from ingest.heads import cut_early
 from ingest.page import BULLET, Page
 from ingest.promotion import MENTIONED, cut_promotion
 from ingest.provenance import provenance
@@ -61,6 +62,7 @@ def clean(
     _cut_inside(page)
     cut_contents(page)
     _cut_alone(page)
+    cut_early(page)
     cut_promotion(page)
     if markup == "markdown":
         _cut_sections(page)

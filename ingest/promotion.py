@@ -13,6 +13,7 @@ MENTIONED = re.compile(
     r"(?:例如|比如|诸如|像|类似|叫做?|包含|含有|删除|去掉|过滤|出现|写着|标为|识别|如|把|将)\s*[「『“\"]|[」』”\"]\s*(?:之类|这类|等|这样的|这种|字样|的行)"
 )
 """What shows that a line speaks about words within quotation marks."""
+_TERMS = 4  # kinds of words that the terms of a site have and an answer has not together
 _LONGEST = 400  # characters of a line that can be an advertisement as a whole
 
 
@@ -39,7 +40,24 @@ def cut_promotion(page: Page) -> None:
             or (len(line) <= 80 and not asks and page.rules.gesture.search(spoken))
         ):
             page.cut([i], "promotion")
+    _cut_terms(page)
     _cut_blocks(page, hard, soft)
+
+
+def _cut_terms(page: Page) -> None:
+    """Lines about the terms of the site, numbered or not: one that shows many kinds of their words, and others beside it."""
+    found = -1
+    for order in (page.filled, page.filled[::-1]):
+        for n, i in enumerate(order):
+            if page.code[i] or page.is_row(i) or page.reason[i]:
+                continue
+            beside = 0 <= found and n - found <= 2
+            if len(page.lines[i]) <= _LONGEST and page.rules.advertises.search(page.lines[i]):
+                kinds = sum(bool(pattern.search(page.lines[i])) for pattern in page.rules.terms.values())
+                if kinds >= (2 if beside else _TERMS):
+                    page.cut([i], "promotion")
+                    found = n
+        found = -1
 
 
 def _cut_blocks(page: Page, hard: dict[int, set[str]], soft: dict[int, set[str]]) -> None:

@@ -129,8 +129,10 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     asked = False
     for n, i in enumerate(filled[:_HEAD]):
         value = 1.0 if i in hinted else _head_value(page, i, i in weak)
-        if n < 12 and value == -8.0 and page.is_item(i) and not page.is_numbered(i) and not asked:
-            value, asked = -0.5, True  # a question may be the title of the page
+        if n < 12 and not asked and value <= -4.0 and not page.is_numbered(i) and _may_be_title(page, i):
+            value, asked = -0.5, True
+        if n and page.core[i] == page.core[filled[0]]:
+            value = max(value, 0.0)  # the title once more
         value = max(value, -0.2) if i in dense else value
         total += max(value, 0.0) if n == 0 else value
         if total < highest - _DROP:
@@ -141,11 +143,19 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     if highest < (_ENOUGH_ABOVE if certain else _ENOUGH):
         return
     title = _title(page, filled[: end + 1], weak)
+    below = filled[end + 1] if end + 1 < len(filled) else -1
+    if below >= 0 and len(page.core[below]) >= 10 and _may_be_title(page, below) and not page.is_numbered(below):
+        title = {i for i in title if len(page.core[i]) > 6 or page.is_heading(i)}  # the name of the site or author
     for n, i in enumerate(filled[: end + 1]):
         if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i]:
             continue
         if i in weak or i in hinted or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
             page.cut([i], next((page.reason[j] for j in filled[n : end + 1] if page.reason[j] in _CERTAIN), "author"))
+
+
+def _may_be_title(page: Page, i: int) -> bool:
+    text = page.core[i]
+    return len(text) <= 80 and text[-1:] not in "。；;：:.，," and not (page.code[i] or page.is_row(i) or _FORMULA.search(text))
 
 
 def _head_value(page: Page, i: int, weak: bool) -> float:
@@ -184,7 +194,8 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
     longest = max(others, key=lambda i: len(page.plain[i]), default=first)
     if not names_site and len(page.plain[longest]) < 2 * len(page.plain[first]):
         longest = first
-    return {i for i in (first, longest) if i >= 0}
+    texts = {page.core[i] for i in (first, longest) if i >= 0}
+    return {i for i in head if page.core[i] in texts}  # many pages give their title twice
 
 
 def _dense(page: Page, filled: Sequence[int]) -> set[int]:
