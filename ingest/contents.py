@@ -7,11 +7,12 @@ from ingest.page import BULLET, Page
 
 _TITLE = re.compile(
     r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:如下|一览|导航|索引|[(（].{0,8}[)）])?"
-    r"|(?:table of )?contents|toc|导航|(?:本文)?大纲|on this page)"
+    r"|(?:table of )?contents|toc|导航|(?:本文|章节|内容|课程|本章)?大纲|on this page)"
     r"[*_】\]]*\s*[:：。]?\s*$",
     re.I,
 )
 _NUMBER = re.compile(r"^[(（]?(?:\d{1,3}(?:\.\d+)*|[一二三四五六七八九十]{1,3})\s*[.、)）:：．]?\s*")
+_DECIMAL = re.compile(r"\d{1,2}\.\d")
 _LINK_ITEM = re.compile(r"^(?:\d+[.、)]\s*)?\[[^\]]*\]\(#[^)]*\)$")
 _BUTTON = re.compile(r"收起|展开|hide|show|收起全文", re.I)
 
@@ -60,6 +61,8 @@ def _short_list(page: Page, start: int) -> list[int]:
         ordinary = (is_bulleted, is_numbered) == (bulleted, numbered) or (is_bulleted and bulleted) or _LINK_ITEM.match(text)
         if len(text) > 80 or text[-1] in "。；;" or not (is_bulleted or is_numbered) or not ordinary or page.lines[i][0] == "#":
             break
+        if items and _DECIMAL.match(page.plain[items[-1]]) and _top(text) < _top(page.plain[items[-1]]):
+            break  # the numbers begin anew: the first section
         key = _key(text)
         if items and not bulleted and key in keys:
             break  # the first section begins with the title of the first item
@@ -101,6 +104,11 @@ def _cut_first_item(page: Page, title: int, items: list[int]) -> None:
         and len(page.plain[above]) <= 40
     ):
         page.cut([above], "contents")
+
+
+def _top(text: str) -> int:
+    found = re.match(r"\d{1,3}", text)
+    return int(found[0]) if found else 1000
 
 
 def _key(text: str) -> str:

@@ -12,7 +12,11 @@ from ingest.page import BULLET, Page
 _EARLY = 10  # lines that are not blank
 _TITLE_LINES = 15
 _SUFFIX = re.compile(r"\s*(?:[-_|–—·,，].{1,30}|\.(?:docx?|pdf|pptx?)\S{0,6}|\s?\[.{1,8}\])")
-_ALT = re.compile(r"\s*[,，]\s*(?:\S{1,8}|第\s*\d+\s*张)")
+_ALT = re.compile(r"\s*[,，_]\s*(?:\S{1,8}|第\s*\d+\s*张)")
+_PATH = re.compile(
+    r"(?:.{0,12}(?:首页|主页|位置\s*[:：]|Home))(?:\s*[>›»/|]\s*[^>›»/|]{1,60}){0,6}\s*[>›»]\s*(?P<title>[^>›»]{6,120})", re.I
+)
+_ABOVE_PATH = 60  # lines above a path like «Home › Notes › title» that can be the menus of the site
 _MENU = 12  # lines a menu has at least
 _SENTENCE = re.compile(r"[。！？!?；;：:]|[,，].{6}")
 _CONTINUED = re.compile(r"^[\s:：,，、(（]")
@@ -22,6 +26,7 @@ def cut_early(page: Page) -> None:
     """Cut what the first lines of a page show to be furniture."""
     _cut_window_title(page)
     _cut_menu(page)
+    _cut_above_path(page)
     _cut_cards(page)
     early = page.filled[:_EARLY]
     for n, i in enumerate(early):
@@ -77,6 +82,22 @@ def _cut_menu(page: Page) -> None:
     while end + 1 < len(run) and len(page.plain[run[end + 1]]) <= 24 and BULLET.match(page.lines[run[end + 1]].strip()):
         end += 1
     page.cut(run[: end + 1], "navigation")
+
+
+def _cut_above_path(page: Page) -> None:
+    """All above «Home › Notes › title» when that title stands below it and nothing above it is written as text."""
+    top = page.filled[:_ABOVE_PATH]
+    for n, i in enumerate(top):
+        text = page.plain[i]
+        if page.code[i] or page.is_row(i) or page.is_heading(i) or (len(text) > 160 and not page.reason[i]) or text[-1:] == "。":
+            return
+        path = _PATH.fullmatch(text)
+        below = page.filled[n + 1 : n + 8]
+        if path and any(page.core[j] == path["title"].strip() for j in below):
+            page.cut([j for j in page.filled[: n + 1] if page.core[j] != path["title"].strip()], "navigation")
+            between = below[: next(k for k, j in enumerate(below) if page.core[j] == path["title"].strip())]
+            page.cut([j for j in between if page.is_short(j)], "navigation")
+            return
 
 
 def _cut_cards(page: Page) -> None:

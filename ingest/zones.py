@@ -9,6 +9,7 @@ below it cost less.
 import re
 from collections.abc import Sequence
 
+from ingest.lines import FRAME_TITLE
 from ingest.page import BULLET, Page
 
 _CERTAIN = {"author", "counters", "payment", "navigation", "promotion", "comments", "repeated"}
@@ -144,10 +145,11 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
         return
     title = _title(page, filled[: end + 1], weak)
     below = filled[end + 1] if end + 1 < len(filled) else -1
-    if below >= 0 and len(page.core[below]) >= 10 and _may_be_title(page, below) and not page.is_numbered(below):
+    twice = below >= 0 and any(page.core[j] == page.core[below] for j in filled[end + 2 : end + 4])
+    if below >= 0 and (twice or len(page.core[below]) >= 10) and _may_be_title(page, below) and not page.is_numbered(below):
         title = {i for i in title if len(page.core[i]) > 6 or page.is_heading(i)}  # the name of the site or author
     for n, i in enumerate(filled[: end + 1]):
-        if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i]:
+        if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i] or FRAME_TITLE.fullmatch(page.core[i]):
             continue
         if i in weak or i in hinted or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
             page.cut([i], next((page.reason[j] for j in filled[n : end + 1] if page.reason[j] in _CERTAIN), "author"))
@@ -194,7 +196,11 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
     longest = max(others, key=lambda i: len(page.plain[i]), default=first)
     if not names_site and len(page.plain[longest]) < 2 * len(page.plain[first]):
         longest = first
-    texts = {page.core[i] for i in (first, longest) if i >= 0}
+    above_author = next((n - 1 for n, i in enumerate(head) if n and page.reason[i] == "author"), -1)
+    nearest = head[above_author] if above_author >= 0 and head[above_author] in free else -1
+    if nearest >= 0 and len(page.plain[nearest]) < 10:
+        nearest = -1
+    texts = {page.core[i] for i in (first, longest, nearest) if i >= 0}
     return {i for i in head if page.core[i] in texts}  # many pages give their title twice
 
 
