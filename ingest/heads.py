@@ -63,7 +63,7 @@ def _cut_window_title(page: Page) -> None:
 
 
 def _cut_menu(page: Page) -> None:
-    """A long run of short lines above the text, many of which come twice (the menus for wide and narrow windows), or are buttons."""
+    """A long run of short lines above the text, many of which come twice (for wide and narrow windows) or are buttons."""
     run: list[int] = []
     for i in page.filled[:400]:
         text = page.plain[i]

@@ -51,7 +51,7 @@ def _cut_terms(page: Page) -> None:
         for n, i in enumerate(order):
             if page.code[i] or page.is_row(i) or page.reason[i]:
                 continue
-            beside = 0 <= found and n - found <= 2
+            beside = found >= 0 and n - found <= 2
             if len(page.lines[i]) <= _LONGEST and page.rules.advertises.search(page.lines[i]):
                 kinds = sum(bool(pattern.search(page.lines[i])) for pattern in page.rules.terms.values())
                 if kinds >= (2 if beside else _TERMS):

@@ -114,7 +114,7 @@ def _tail_value(page: Page, i: int, opened: str, weak: bool) -> float:
         return -4.0
     if len(text) <= 30 and not _SENTENCE.search(text):
         return -0.1 if opened else -1.0
-    if text.endswith(("...", "…")):
+    if text.endswith(("...", "…")) and (opened or len(text) <= 120):
         return -0.5  # the beginning of another article
     if opened == "comments":
         return -0.4 if len(text) <= 60 else -1.0 if len(text) <= 160 else -2.5
