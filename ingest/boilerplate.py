@@ -46,6 +46,7 @@ class Rules:
     comments: re.Pattern[str]
     section: re.Pattern[str]
     cards: re.Pattern[str]
+    ends: re.Pattern[str]
     hints: re.Pattern[str]
     words: re.Pattern[str]
     words_only: re.Pattern[str]
@@ -88,6 +89,7 @@ def rules() -> Rules:
         comments=_union(table["openers"]["comments"]),
         section=_union(table["openers"]["section"]),
         cards=_union(table["openers"]["cards"]),
+        ends=_union(table["openers"]["ends"]),
         hints=_union(table["hints"]["patterns"]),
         words=re.compile(tokens, re.IGNORECASE),
         words_only=re.compile(f"(?>{word}|{number}|{between})++", re.IGNORECASE),  # no way back: each word is tried once

@@ -20,10 +20,11 @@ _BUTTON = re.compile(r"收起|展开|hide|show|收起全文", re.I)
 def cut_contents(page: Page) -> None:
     """Cut tables of contents. A list of questions under such a title stays unless its titles come again below."""
     early = page.filled[len(page.filled) // 3] if page.filled else 0
-    last = {_key(text): i for i, text in enumerate(page.plain) if text and len(text) <= 80}
+    last: dict[str, int] = {}
     for i, line in page.open_lines():
         if len(line) > 40 or not _TITLE.match(page.plain[i]):
             continue
+        last = last or {_key(text): j for j, text in enumerate(page.plain) if text and len(text) <= 80}
         items = _short_list(page, i + 1)
         again = sum(1 for j in items if last[_key(page.plain[j])] > items[-1]) if items else 0
         asks = sum(1 for j in items if page.plain[j].endswith(("?", "？")))

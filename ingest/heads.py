@@ -13,12 +13,13 @@ _EARLY = 10  # lines that are not blank
 _TITLE_LINES = 15
 _SUFFIX = re.compile(r"\s*(?:[-_|–—·,，].{1,30}|\.(?:docx?|pdf|pptx?)\S{0,6}|\s?\[.{1,8}\])")
 _ALT = re.compile(r"\s*[,，_]\s*(?:\S{1,8}|第\s*\d+\s*张)")
-_PATH = re.compile(
-    r"(?:.{0,12}(?:首页|主页|位置\s*[:：]|Home))(?:\s*[>›»/|]\s*[^>›»/|]{1,60}){0,6}\s*[>›»]\s*(?P<title>[^>›»]{6,120})", re.I
-)
+_PATH = re.compile(r"(?:[^>›»。]{0,60}[>›»]\s*){1,6}(?P<title>[^>›»]{6,120})")
+_TITLES = 40  # lines in which the title of a page can stand twice
+_LONG = 120  # characters a title has at most
 _ABOVE_PATH = 60  # lines above a path like «Home › Notes › title» that can be the menus of the site
 _MENU = 12  # lines a menu has at least
 _SENTENCE = re.compile(r"[。！？!?；;：:]|[,，].{6}")
+_DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]")
 _CONTINUED = re.compile(r"^[\s:：,，、(（]")
 
 
@@ -27,6 +28,7 @@ def cut_early(page: Page) -> None:
     _cut_window_title(page)
     _cut_menu(page)
     _cut_above_path(page)
+    _cut_between_titles(page)
     _cut_cards(page)
     early = page.filled[:_EARLY]
     for n, i in enumerate(early):
@@ -92,20 +94,49 @@ def _cut_above_path(page: Page) -> None:
         if page.code[i] or page.is_row(i) or page.is_heading(i) or (len(text) > 160 and not page.reason[i]) or text[-1:] == "。":
             return
         path = _PATH.fullmatch(text)
+        title = _letters(path["title"]) if path else ""
         below = page.filled[n + 1 : n + 8]
-        if path and any(page.core[j] == path["title"].strip() for j in below):
-            page.cut([j for j in page.filled[: n + 1] if page.core[j] != path["title"].strip()], "navigation")
-            between = below[: next(k for k, j in enumerate(below) if page.core[j] == path["title"].strip())]
-            page.cut([j for j in between if page.is_short(j)], "navigation")
+        at = next((k for k, j in enumerate(below) if title and _letters(page.core[j]) == title), -1)
+        if at >= 0:
+            page.cut([j for j in page.filled[: n + 1] if _letters(page.core[j]) != title], "navigation")
+            page.cut([j for j in below[:at] if page.is_short(j)], "navigation")
             return
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W+", "", text)
+
+
+def _cut_between_titles(page: Page) -> None:
+    """What stands above the first and between two lines with the title of the page, when none of it is text."""
+    top = page.filled[:_TITLES]
+    places: dict[str, list[int]] = {}
+    for n, i in enumerate(top):
+        if page.code[i] or page.is_row(i) or page.is_numbered(i) or page.is_heading(i):
+            break
+        if (
+            12 <= len(page.core[i]) <= _LONG
+            and not page.reason[i]
+            and not _DATE.search(page.core[i])
+            and page.core[i][-1] not in "。；;：:."
+        ):
+            places.setdefault(text, []).append(n)
+    title = max((text for text, found in places.items() if len(found) > 1), key=len, default="")
+    if not title:
+        return
+    first, last = places[title][0], places[title][-1]
+    for block in (top[:first], top[first + 1 : last]):
+        between = [i for i in block if not page.reason[i] and page.core[i] != title]
+        if len(block) <= 20 and all(page.is_short(i) and len(page.core[i]) <= len(title) and not page.is_item(i) for i in between):
+            page.cut(between, "navigation")
 
 
 def _cut_cards(page: Page) -> None:
     """«关于作者» and the lines or list right below it, «推荐链接» and its links."""
     for n, i in enumerate(page.filled):
-        if page.reason[i] or page.code[i] or page.is_heading(i) or not page.rules.cards.fullmatch(page.core[i].rstrip(":： ")):
+        if len(page.core[i]) > 20 or page.reason[i] or page.code[i] or not page.rules.cards.fullmatch(page.core[i].rstrip(":： ")):
             continue
-        if BULLET.match(page.lines[i].strip()):
+        if page.is_heading(i) or BULLET.match(page.lines[i].strip()):
             continue
         card: list[int] = []
         for j in page.filled[n + 1 : n + 10]:

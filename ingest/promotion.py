@@ -21,6 +21,7 @@ def cut_promotion(page: Page) -> None:
     """Cut advertising lines and blocks."""
     hard: dict[int, set[str]] = {}
     soft: dict[int, set[str]] = {}
+    terms: dict[int, int] = {}
     for i, line in page.open_lines():
         if page.is_row(i) or not page.rules.advertises.search(line):
             continue
@@ -32,6 +33,8 @@ def cut_promotion(page: Page) -> None:
         others = {name for name, pattern in page.rules.soft.items() if pattern.search(spoken)}
         if others:
             soft[i] = others
+        if len(line) <= _LONGEST and (found := sum(bool(pattern.search(spoken)) for pattern in page.rules.terms.values())) >= 2:
+            terms[i] = found
         asks = page.is_item(i)
         several = len(kinds) >= (3 if asks else 2)
         if len(line) <= _LONGEST and (
@@ -40,24 +43,19 @@ def cut_promotion(page: Page) -> None:
             or (len(line) <= 80 and not asks and page.rules.gesture.search(spoken))
         ):
             page.cut([i], "promotion")
-    _cut_terms(page)
+    _cut_terms(page, terms)
     _cut_blocks(page, hard, soft)
 
 
-def _cut_terms(page: Page) -> None:
+def _cut_terms(page: Page, terms: dict[int, int]) -> None:
     """Lines about the terms of the site, numbered or not: one that shows many kinds of their words, and others beside it."""
-    found = -1
-    for order in (page.filled, page.filled[::-1]):
-        for n, i in enumerate(order):
-            if page.code[i] or page.is_row(i) or page.reason[i]:
-                continue
-            beside = found >= 0 and n - found <= 2
-            if len(page.lines[i]) <= _LONGEST and page.rules.advertises.search(page.lines[i]):
-                kinds = sum(bool(pattern.search(page.lines[i])) for pattern in page.rules.terms.values())
-                if kinds >= (2 if beside else _TERMS):
-                    page.cut([i], "promotion")
-                    found = n
-        found = -1
+    place = {i: n for n, i in enumerate(page.filled)} if terms else {}
+    for order in (sorted(terms), sorted(terms, reverse=True)):
+        found = -9
+        for i in order:
+            if page.reason[i] == "" and terms[i] >= (2 if abs(place[i] - found) <= 2 else _TERMS):
+                page.cut([i], "promotion")
+                found = place[i]
 
 
 def _cut_blocks(page: Page, hard: dict[int, set[str]], soft: dict[int, set[str]]) -> None:

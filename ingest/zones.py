@@ -23,7 +23,7 @@ _FEED = re.compile(
     r"|\b(?:subscri|comment|cookie|newsletter|follow|advert)",
     re.I,
 )
-_NO_TITLE = re.compile(r"\d{4}[-/.年]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
+_NO_TITLE = re.compile(r"\d{4}[-/.年]\s?\d{1,2}\s?[-/.月]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
 _FORMULA = re.compile(r"\$|\\[\[(a-z]|[=≈→∑∈√]")
 
 
@@ -33,6 +33,7 @@ def cut_zones(page: Page) -> None:
     weak = {i for i in filled if weak_reason(page, i)}
     hinted = _hinted(page, filled)
     weak -= {i for n, i in enumerate(filled) if i in weak and in_list_of_text(page, filled, n, weak)}
+    _cut_after_end(page, filled)
     _cut_tail(page, filled, weak, hinted)
     _cut_head(page, filled, weak, hinted)
 
@@ -85,6 +86,20 @@ def _cut_tail(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     for i in filled[start:]:
         reason = page.reason[i] if page.reason[i] in _CERTAIN else reason
         page.cut([i], reason)
+
+
+def _cut_after_end(page: Page, filled: Sequence[int]) -> None:
+    """What stands below «END» or «Share this article» when nearly all of the page is above it and nothing below asks."""
+    sizes = [0 if page.reason[i] else len(page.core[i]) for i in filled]
+    for n in range(max(len(filled) // 2, len(filled) - 40), len(filled)):
+        if not page.rules.ends.fullmatch(page.core[filled[n]]) or sum(sizes[:n]) < 3 * sum(sizes[n:]):
+            continue
+        rest = filled[n:]
+        if not any(
+            page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i) or _FORMULA.search(page.core[i]) for i in rest
+        ):
+            page.cut(rest, "navigation")
+            return
 
 
 def _opened(page: Page, i: int, opened: str) -> str:
