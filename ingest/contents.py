@@ -1,8 +1,7 @@
 """Tables of contents: a title and the list under it, or a list of links into the page."""
 
 import re
-from collections.abc import Callable
-
+from collections.abc import Mapping
 from ingest.page import BULLET, Page
 
 _TITLE = re.compile(
@@ -33,7 +32,7 @@ def cut_contents(page: Page) -> None:
             page.cut([i, *items], "contents")
             _cut_first_item(page, i, items)
             continue
-        found = _repeated_titles(page, i, lambda j: last.get(_key(page.plain[j]), -1))
+        found = _repeated_titles(page, i, last)
         if len(found) >= 2:
             page.cut([i, *found], "contents")
     run: list[int] = []
@@ -72,8 +71,12 @@ def _short_list(page: Page, start: int) -> list[int]:
     return items
 
 
-def _repeated_titles(page: Page, title: int, last: Callable[[int], int]) -> list[int]:
+def _repeated_titles(page: Page, title: int, places: Mapping[str, int]) -> list[int]:
     """Lines without bullets or numbers below a title, as long as each comes again further down; with a button above them."""
+
+    def last(i: int) -> int:
+        return places.get(_key(page.plain[i]), -1)
+
     found: list[int] = []
     buttons: list[int] = []
     for i in range(title + 1, min(title + 200, len(page.lines))):

@@ -114,12 +114,8 @@ def _cut_between_titles(page: Page) -> None:
     for n, i in enumerate(top):
         if page.code[i] or page.is_row(i) or page.is_numbered(i) or page.is_heading(i):
             break
-        if (
-            12 <= len(page.core[i]) <= _LONG
-            and not page.reason[i]
-            and not _DATE.search(page.core[i])
-            and page.core[i][-1] not in "。；;：:."
-        ):
+        text = page.core[i]
+        if 12 <= len(text) <= _LONG and not page.reason[i] and not _DATE.search(text) and text[-1] not in "。；;：:.":
             places.setdefault(text, []).append(n)
     title = max((text for text, found in places.items() if len(found) > 1), key=len, default="")
     if not title:
