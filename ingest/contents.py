@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
+
 from ingest.page import BULLET, Page
 
 _TITLE = re.compile(
-    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:如下|一览|导航|索引|[(（].{0,8}[)）])?"
+    r"^#*\s*[*_【\[]*(?:.{0,8}(?:快捷|文章|本文|内容|全文)?目\s*录(?:\s*CONTENTS?|如下|一览|导航|索引|[(（].{0,8}[)）])?"
     r"|(?:table of )?contents|toc|导航|(?:本文|章节|内容|课程|本章)?大纲|on this page)"
     r"[*_】\]]*\s*[:：。]?\s*$",
     re.I,
@@ -13,6 +14,7 @@ _TITLE = re.compile(
 _NUMBER = re.compile(r"^[(（]?(?:\d{1,3}(?:\.\d+)*|[一二三四五六七八九十]{1,3})\s*[.、)）:：．]?\s*")
 _DECIMAL = re.compile(r"\d{1,2}\.\d")
 _LINK_ITEM = re.compile(r"^(?:\d+[.、)]\s*)?\[[^\]]*\]\(#[^)]*\)$")
+_TOP = 80  # lines in which a table of contents without a title is looked for
 _BUTTON = re.compile(r"收起|展开|hide|show|收起全文", re.I)
 
 
@@ -35,6 +37,7 @@ def cut_contents(page: Page) -> None:
         found = _repeated_titles(page, i, last)
         if len(found) >= 2:
             page.cut([i, *found], "contents")
+    _cut_untitled(page)
     run: list[int] = []
     for i, text in enumerate([*page.plain, "end"]):
         if _LINK_ITEM.match(text):
@@ -43,6 +46,21 @@ def cut_contents(page: Page) -> None:
             if len(run) >= 2:
                 page.cut(run, "contents")
             run = []
+
+
+def _cut_untitled(page: Page) -> None:
+    """A list near the top whose items come again below, most of them and in their order."""
+    run: list[int] = []
+    for i in [*page.filled[:_TOP], -1]:
+        if i >= 0 and BULLET.match(page.lines[i].strip()) and len(page.plain[i]) <= 60 and not (page.code[i] or page.reason[i]):
+            run.append(i)
+            continue
+        if len(run) >= 4:
+            places = {_key(text): j for j, text in enumerate(page.plain) if j > run[-1] and text and len(text) <= 80}
+            again = [places[key] for j in run if (key := _key(page.plain[j])) in places]
+            if len(again) * 5 >= len(run) * 3 and again == sorted(again):
+                page.cut(run, "contents")
+        run = []
 
 
 def _short_list(page: Page, start: int) -> list[int]:

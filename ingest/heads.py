@@ -19,6 +19,10 @@ _LONG = 120  # characters a title has at most
 _ABOVE_PATH = 60  # lines above a path like «Home › Notes › title» that can be the menus of the site
 _MENU = 12  # lines a menu has at least
 _SENTENCE = re.compile(r"[。！？!?；;：:]|[,，].{6}")
+_FIELD = re.compile(r"[^\s:：,，。]{1,12}\s?[:：]\s*\S")
+_BARE_FIELD = re.compile(
+    r"(?:作者|机构|单位|学校|来源|出处|时间|日期|(?:发表|发布)(?:时间|日期)|研究方向|标签|Authors?)\s?[:：]\s*\S", re.I
+)
 _DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]")
 _CONTINUED = re.compile(r"^[\s:：,，、(（]")
 
@@ -34,11 +38,26 @@ def cut_early(page: Page) -> None:
     for n, i in enumerate(early):
         if page.reason[i] or page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i):
             continue
+        if in_record(page, i):
+            continue
         below = early[n + 1] if n + 1 < len(early) else None
         if below is not None and _CONTINUED.match(page.plain[below]):
             continue
         reason = page.rules.early.reason(page.core[i]) or (page.rules.below_title.reason(page.core[i]) if 0 < n <= 4 else "")
         page.reason[i] = reason
+
+
+def in_record(page: Page, i: int) -> bool:
+    """Whether a line «name: value» stands in a block of such lines that says more than who wrote the page: the data of a paper."""
+    if not _BARE_FIELD.match(page.plain[i]):
+        return False
+    others = 0
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < len(page.lines) and abs(j - i) <= 8 and _FIELD.match(page.plain[j]):
+            others += not (page.reason[j] or page.rules.early.reason(page.core[j]) or page.rules.weak.reason(page.core[j]))
+            j += step
+    return others > 0
 
 
 def _cut_window_title(page: Page) -> None:

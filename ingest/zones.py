@@ -213,7 +213,7 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
         longest = first
     above_author = next((n - 1 for n, i in enumerate(head) if n and page.reason[i] == "author"), -1)
     nearest = head[above_author] if above_author >= 0 and head[above_author] in free else -1
-    if nearest >= 0 and len(page.plain[nearest]) < 10:
+    if nearest >= 0 and len(page.plain[nearest]) < 16:
         nearest = -1
     texts = {page.core[i] for i in (first, longest, nearest) if i >= 0}
     return {i for i in head if page.core[i] in texts}  # many pages give their title twice
