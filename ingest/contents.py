@@ -52,11 +52,13 @@ def _cut_untitled(page: Page) -> None:
     """A list near the top whose items come again below, most of them and in their order."""
     run: list[int] = []
     for i in [*page.filled[:_TOP], -1]:
-        if i >= 0 and BULLET.match(page.lines[i].strip()) and len(page.plain[i]) <= 60 and not (page.code[i] or page.reason[i]):
+        bulleted = i >= 0 and BULLET.match(page.lines[i].strip()) and not (page.code[i] or page.reason[i])
+        if bulleted and len(page.plain[i]) <= 60 and re.search(r"[^\W\d]{2}", page.plain[i]):
             run.append(i)
             continue
         if len(run) >= 4:
             places = {_key(text): j for j, text in enumerate(page.plain) if j > run[-1] and text and len(text) <= 80}
+            places = {key: j for key, j in places.items() if not BULLET.match(page.lines[j].strip())}
             again = [places[key] for j in run if (key := _key(page.plain[j])) in places]
             if len(again) * 5 >= len(run) * 3 and again == sorted(again):
                 page.cut(run, "contents")

@@ -13,7 +13,7 @@ _EARLY = 10  # lines that are not blank
 _TITLE_LINES = 15
 _SUFFIX = re.compile(r"\s*(?:[-_|–—·,，].{1,30}|\.(?:docx?|pdf|pptx?)\S{0,6}|\s?\[.{1,8}\])")
 _ALT = re.compile(r"\s*[,，_]\s*(?:\S{1,8}|第\s*\d+\s*张)")
-_PATH = re.compile(r"(?:[^>›»。]{0,60}[>›»]\s*){1,6}(?P<title>[^>›»]{6,120})")
+_PATH = re.compile(r"(?:[^<>›»。=]{0,59}[^<>›»。=\s-]\s*(?:[>›»]\s*){1,2}){1,6}(?P<title>[^<>›»]{6,120})")
 _TITLES = 40  # lines in which the title of a page can stand twice
 _LONG = 120  # characters a title has at most
 _ABOVE_PATH = 60  # lines above a path like «Home › Notes › title» that can be the menus of the site
@@ -38,7 +38,7 @@ def cut_early(page: Page) -> None:
     for n, i in enumerate(early):
         if page.reason[i] or page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i):
             continue
-        if in_record(page, i):
+        if in_record(page, i) or (n and page.plain[early[n - 1]].endswith((":", "：")) and not page.reason[early[n - 1]]):
             continue
         below = early[n + 1] if n + 1 < len(early) else None
         if below is not None and _CONTINUED.match(page.plain[below]):
@@ -134,7 +134,13 @@ def _cut_between_titles(page: Page) -> None:
         if page.code[i] or page.is_row(i) or page.is_numbered(i) or page.is_heading(i):
             break
         text = page.core[i]
-        if 12 <= len(text) <= _LONG and not page.reason[i] and not _DATE.search(text) and text[-1] not in "。；;：:.":
+        if (
+            12 <= len(text) <= _LONG
+            and len(_letters(text)) >= 8
+            and not page.reason[i]
+            and not _DATE.search(text)
+            and text[-1] not in "。；;：:."
+        ):
             places.setdefault(text, []).append(n)
     title = max((text for text, found in places.items() if len(found) > 1), key=len, default="")
     if not title:
