@@ -147,8 +147,8 @@ def _cut_between_titles(page: Page) -> None:
         return
     first, last = places[title][0], places[title][-1]
     for block in (top[:first], top[first + 1 : last]):
-        between = [i for i in block if not page.reason[i] and page.core[i] != title]
-        if len(block) <= 20 and all(page.is_short(i) and len(page.core[i]) <= len(title) and not page.is_item(i) for i in between):
+        between = [i for i in block if not page.reason[i] and page.plain[i] != title]
+        if len(block) <= 20 and all(page.is_short(i) and len(page.plain[i]) <= len(title) and not page.is_item(i) for i in between):
             page.cut(between, "navigation")
 
 
