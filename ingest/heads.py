@@ -69,7 +69,7 @@ def _cut_window_title(page: Page) -> None:
         if page.reason[i] or len(text) > 160:
             continue
         for title in titles:
-            if text != title and text.startswith(title) and _SUFFIX.fullmatch(text, len(title)) and (n == 0 or n == 1):
+            if text != title and text.startswith(title) and _SUFFIX.fullmatch(text, len(title)) and n <= 4:
                 page.reason[i] = "navigation"
     name = next((page.core[i] for i in top if not page.reason[i] and len(page.core[i]) >= 8), "")
     if name and len(name) <= 100:
@@ -133,7 +133,7 @@ def _cut_between_titles(page: Page) -> None:
     for n, i in enumerate(top):
         if page.code[i] or page.is_row(i) or page.is_numbered(i) or page.is_heading(i):
             break
-        text = page.core[i]
+        text = page.plain[i]
         if (
             12 <= len(text) <= _LONG
             and len(_letters(text)) >= 8

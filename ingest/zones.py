@@ -162,12 +162,19 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     below = filled[end + 1] if end + 1 < len(filled) else -1
     twice = below >= 0 and any(page.core[j] == page.core[below] for j in filled[end + 2 : end + 4])
     if below >= 0 and (twice or len(page.core[below]) >= 10) and _may_be_title(page, below) and not page.is_numbered(below):
-        title = {i for i in title if len(page.core[i]) > 6 or page.is_heading(i)}  # the name of the site or author
+        title = {i for i in title if page.is_heading(i) or not _is_name(page, filled[: end + 1], i)}
     for n, i in enumerate(filled[: end + 1]):
         if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i] or FRAME_TITLE.fullmatch(page.core[i]):
             continue
         if i in weak or i in hinted or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
             page.cut([i], next((page.reason[j] for j in filled[n : end + 1] if page.reason[j] in _CERTAIN), "author"))
+
+
+def _is_name(page: Page, head: Sequence[int], i: int) -> bool:
+    """Whether a line of a few characters names the site or its author: no other line of the head holds it within a path."""
+    text = page.core[i]
+    short = len(text) <= 4 or (text.isascii() and len(text) <= 8 and " " not in text)
+    return short and not any(page.plain[j].endswith(text) and page.core[j] != text for j in head)
 
 
 def _may_be_title(page: Page, i: int) -> bool:
