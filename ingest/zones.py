@@ -222,7 +222,9 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
     nearest = head[above_author] if above_author >= 0 and head[above_author] in free else -1
     if nearest >= 0 and len(page.plain[nearest]) < 16:
         nearest = -1
+    paths = [page.plain[i] for i in head if page.reason[i] == "navigation"]
     texts = {page.core[i] for i in (first, longest, nearest) if i >= 0}
+    texts |= {page.core[i] for i in free if len(page.core[i]) >= 4 and any(path.endswith(page.core[i]) for path in paths)}
     return {i for i in head if page.core[i] in texts}  # many pages give their title twice
 
 
