@@ -80,3 +80,9 @@ def test_a_list_whose_items_come_again_below_is_a_table_of_contents() -> None:
     sections = [line for item in items for line in (item, TEXT)]
     assert kept("位置编码", *(f"• {item}" for item in items), "", *sections) == ["位置编码", *sections]
     assert kept("位置编码", *(f"• {item}" for item in items), "", TEXT)[1:5] == [f"• {item}" for item in items]
+
+
+def test_a_short_title_that_a_path_names_is_kept() -> None:
+    dated = ["发布时间: 2023-08-31 05:02:27", "", "⑴ 数据挖掘小结(四)--聚类算法", "", "本文共计2680字,预计阅读时长七分钟"]
+    shown = kept("当前位置:首页 » 系统 » 划分聚类算法", "", "划分聚类算法", "", *dated, "", "聚类算法", "", TEXT)
+    assert shown == ["划分聚类算法", dated[2], "聚类算法", TEXT]
