@@ -34,15 +34,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The whole table. ``advertises`` matches what any pattern of ``hard``, ``soft`` or ``gesture`` matches."""
+    """The whole table. ``advertises`` matches what any pattern of ``hard``, ``soft``, ``terms`` or ``gesture`` matches."""
 
     inside: Evidence
     alone: Evidence
     broad: Evidence
     weak: Evidence
+    early: Evidence
+    below_title: Evidence
     titles: re.Pattern[str]
     comments: re.Pattern[str]
     section: re.Pattern[str]
+    cards: re.Pattern[str]
+    ends: re.Pattern[str]
     hints: re.Pattern[str]
     words: re.Pattern[str]
     words_only: re.Pattern[str]
@@ -52,6 +56,7 @@ class Rules:
     advertises: re.Pattern[str]
     hard: dict[str, re.Pattern[str]]
     soft: dict[str, re.Pattern[str]]
+    terms: dict[str, re.Pattern[str]]
     reasons: dict[str, tuple[str, str]]
 
     def words_of(self, text: str) -> tuple[int, int]:
@@ -78,18 +83,23 @@ def rules() -> Rules:
         alone=_evidence(table, "alone"),
         broad=_evidence(table, "broad"),
         weak=_evidence(table, "weak"),
+        early=_evidence(table, "early"),
+        below_title=_evidence(table, "below_title"),
         titles=_union(table["openers"]["titles"]),
         comments=_union(table["openers"]["comments"]),
         section=_union(table["openers"]["section"]),
+        cards=_union(table["openers"]["cards"]),
+        ends=_union(table["openers"]["ends"]),
         hints=_union(table["hints"]["patterns"]),
         words=re.compile(tokens, re.IGNORECASE),
         words_only=re.compile(f"(?>{word}|{number}|{between})++", re.IGNORECASE),  # no way back: each word is tried once
         start=_union(promotion["start"]),
         call=_union(promotion["call"]),
         gesture=_union(gesture),
-        advertises=_union([*hard.values(), *soft.values(), *gesture]),
+        advertises=_union([*hard.values(), *soft.values(), *promotion["terms"].values(), *gesture]),
         hard={name: _union([pattern]) for name, pattern in hard.items()},
         soft={name: _union([pattern]) for name, pattern in soft.items()},
+        terms={name: _union([pattern]) for name, pattern in promotion["terms"].items()},
         reasons={name: (zh, en) for name, (zh, en) in table["reasons"].items()},
     )
 

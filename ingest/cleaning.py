@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ingest.boilerplate import reason_name as reason_name
 from ingest.contents import cut_contents
 from ingest.document import Cut, fold
+from ingest.heads import cut_early, in_record
 from ingest.page import BULLET, Page
 from ingest.promotion import MENTIONED, cut_promotion
 from ingest.provenance import provenance
@@ -61,6 +62,7 @@ def clean(
     _cut_inside(page)
     cut_contents(page)
     _cut_alone(page)
+    cut_early(page)
     cut_promotion(page)
     if markup == "markdown":
         _cut_sections(page)
@@ -190,7 +192,7 @@ def _cut_alone(page: Page) -> None:
             if not reason and not numbered and len(core) <= 60:
                 reason = "navigation" if page.rules.titles.fullmatch(core) else ""
                 reason = "comments" if page.rules.comments.fullmatch(core) else reason
-        page.reason[i] = reason
+        page.reason[i] = "" if reason == "author" and in_record(page, i) else reason
 
 
 def _leads(page: Page, i: int) -> bool:

@@ -13,6 +13,7 @@ MENTIONED = re.compile(
     r"(?:例如|比如|诸如|像|类似|叫做?|包含|含有|删除|去掉|过滤|出现|写着|标为|识别|如|把|将)\s*[「『“\"]|[」』”\"]\s*(?:之类|这类|等|这样的|这种|字样|的行)"
 )
 """What shows that a line speaks about words within quotation marks."""
+_TERMS = 4  # kinds of words that the terms of a site have and an answer has not together
 _LONGEST = 400  # characters of a line that can be an advertisement as a whole
 
 
@@ -20,6 +21,7 @@ def cut_promotion(page: Page) -> None:
     """Cut advertising lines and blocks."""
     hard: dict[int, set[str]] = {}
     soft: dict[int, set[str]] = {}
+    terms: dict[int, int] = {}
     for i, line in page.open_lines():
         if page.is_row(i) or not page.rules.advertises.search(line):
             continue
@@ -31,6 +33,8 @@ def cut_promotion(page: Page) -> None:
         others = {name for name, pattern in page.rules.soft.items() if pattern.search(spoken)}
         if others:
             soft[i] = others
+        if len(line) <= _LONGEST and (found := sum(bool(pattern.search(spoken)) for pattern in page.rules.terms.values())) >= 2:
+            terms[i] = found
         asks = page.is_item(i)
         several = len(kinds) >= (3 if asks else 2)
         if len(line) <= _LONGEST and (
@@ -39,7 +43,19 @@ def cut_promotion(page: Page) -> None:
             or (len(line) <= 80 and not asks and page.rules.gesture.search(spoken))
         ):
             page.cut([i], "promotion")
+    _cut_terms(page, terms)
     _cut_blocks(page, hard, soft)
+
+
+def _cut_terms(page: Page, terms: dict[int, int]) -> None:
+    """Lines about the terms of the site, numbered or not: one that shows many kinds of their words, and others beside it."""
+    place = {i: n for n, i in enumerate(page.filled)} if terms else {}
+    for order in (sorted(terms), sorted(terms, reverse=True)):
+        found = -9
+        for i in order:
+            if page.reason[i] == "" and terms[i] >= (2 if abs(place[i] - found) <= 2 else _TERMS):
+                page.cut([i], "promotion")
+                found = place[i]
 
 
 def _cut_blocks(page: Page, hard: dict[int, set[str]], soft: dict[int, set[str]]) -> None:

@@ -9,6 +9,7 @@ below it cost less.
 import re
 from collections.abc import Sequence
 
+from ingest.lines import FRAME_TITLE
 from ingest.page import BULLET, Page
 
 _CERTAIN = {"author", "counters", "payment", "navigation", "promotion", "comments", "repeated"}
@@ -22,7 +23,7 @@ _FEED = re.compile(
     r"|\b(?:subscri|comment|cookie|newsletter|follow|advert)",
     re.I,
 )
-_NO_TITLE = re.compile(r"\d{4}[-/.年]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
+_NO_TITLE = re.compile(r"\d{4}[-/.年]\s?\d{1,2}\s?[-/.月]|发布|更新|作者|\bby\b|^[\d\s.,:/]+$", re.I)
 _FORMULA = re.compile(r"\$|\\[\[(a-z]|[=≈→∑∈√]")
 
 
@@ -32,6 +33,7 @@ def cut_zones(page: Page) -> None:
     weak = {i for i in filled if weak_reason(page, i)}
     hinted = _hinted(page, filled)
     weak -= {i for n, i in enumerate(filled) if i in weak and in_list_of_text(page, filled, n, weak)}
+    _cut_after_end(page, filled)
     _cut_tail(page, filled, weak, hinted)
     _cut_head(page, filled, weak, hinted)
 
@@ -86,6 +88,20 @@ def _cut_tail(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
         page.cut([i], reason)
 
 
+def _cut_after_end(page: Page, filled: Sequence[int]) -> None:
+    """What stands below «END» or «Share this article» when nearly all of the page is above it and nothing below asks."""
+    sizes = [0 if page.reason[i] else len(page.core[i]) for i in filled]
+    for n in range(max(len(filled) // 2, len(filled) - 40), len(filled)):
+        if not page.rules.ends.fullmatch(page.core[filled[n]]) or sum(sizes[:n]) < 3 * sum(sizes[n:]):
+            continue
+        rest = filled[n:]
+        if not any(
+            page.code[i] or page.is_row(i) or page.is_heading(i) or page.is_item(i) or _FORMULA.search(page.core[i]) for i in rest
+        ):
+            page.cut(rest, "navigation")
+            return
+
+
 def _opened(page: Page, i: int, opened: str) -> str:
     if len(page.core[i]) > 60 or page.code[i]:
         return opened
@@ -113,7 +129,7 @@ def _tail_value(page: Page, i: int, opened: str, weak: bool) -> float:
         return -4.0
     if len(text) <= 30 and not _SENTENCE.search(text):
         return -0.1 if opened else -1.0
-    if text.endswith(("...", "…")):
+    if text.endswith(("...", "…")) and (opened or len(text) <= 120):
         return -0.5  # the beginning of another article
     if opened == "comments":
         return -0.4 if len(text) <= 60 else -1.0 if len(text) <= 160 else -2.5
@@ -129,8 +145,10 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     asked = False
     for n, i in enumerate(filled[:_HEAD]):
         value = 1.0 if i in hinted else _head_value(page, i, i in weak)
-        if n < 12 and value == -8.0 and page.is_item(i) and not page.is_numbered(i) and not asked:
-            value, asked = -0.5, True  # a question may be the title of the page
+        if n < 12 and not asked and value <= -4.0 and not page.is_numbered(i) and _may_be_title(page, i):
+            value, asked = -0.5, True
+        if n and page.core[i] == page.core[filled[0]]:
+            value = max(value, 0.0)  # the title once more
         value = max(value, -0.2) if i in dense else value
         total += max(value, 0.0) if n == 0 else value
         if total < highest - _DROP:
@@ -141,11 +159,27 @@ def _cut_head(page: Page, filled: Sequence[int], weak: set[int], hinted: set[int
     if highest < (_ENOUGH_ABOVE if certain else _ENOUGH):
         return
     title = _title(page, filled[: end + 1], weak)
+    below = filled[end + 1] if end + 1 < len(filled) else -1
+    twice = below >= 0 and any(page.core[j] == page.core[below] for j in filled[end + 2 : end + 4])
+    if below >= 0 and (twice or len(page.core[below]) >= 10) and _may_be_title(page, below) and not page.is_numbered(below):
+        title = {i for i in title if page.is_heading(i) or not _is_name(page, filled[: end + 1], i)}
     for n, i in enumerate(filled[: end + 1]):
-        if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i]:
+        if i in title or page.is_heading(i) or page.is_item(i) or page.reason[i] or FRAME_TITLE.fullmatch(page.core[i]):
             continue
         if i in weak or i in hinted or (page.is_short(i) and (len(page.plain[i]) <= 16 or not _SENTENCE.search(page.plain[i]))):
             page.cut([i], next((page.reason[j] for j in filled[n : end + 1] if page.reason[j] in _CERTAIN), "author"))
+
+
+def _is_name(page: Page, head: Sequence[int], i: int) -> bool:
+    """Whether a line of a few characters names the site or its author: no other line of the head holds it within a path."""
+    text = page.core[i]
+    short = len(text) <= 4 or (text.isascii() and len(text) <= 8 and " " not in text)
+    return short and not any(page.plain[j].endswith(text) and page.core[j] != text for j in head)
+
+
+def _may_be_title(page: Page, i: int) -> bool:
+    text = page.core[i]
+    return len(text) <= 80 and text[-1:] not in "。；;：:.，," and not (page.code[i] or page.is_row(i) or _FORMULA.search(text))
 
 
 def _head_value(page: Page, i: int, weak: bool) -> float:
@@ -184,7 +218,14 @@ def _title(page: Page, head: Sequence[int], weak: set[int]) -> set[int]:
     longest = max(others, key=lambda i: len(page.plain[i]), default=first)
     if not names_site and len(page.plain[longest]) < 2 * len(page.plain[first]):
         longest = first
-    return {i for i in (first, longest) if i >= 0}
+    above_author = next((n - 1 for n, i in enumerate(head) if n and page.reason[i] == "author"), -1)
+    nearest = head[above_author] if above_author >= 0 and head[above_author] in free else -1
+    if nearest >= 0 and len(page.plain[nearest]) < 16:
+        nearest = -1
+    paths = [page.plain[i] for i in head if page.reason[i] == "navigation"]
+    texts = {page.core[i] for i in (first, longest, nearest) if i >= 0}
+    texts |= {page.core[i] for i in free if len(page.core[i]) >= 4 and any(path.endswith(page.core[i]) for path in paths)}
+    return {i for i in head if page.core[i] in texts}  # many pages give their title twice
 
 
 def _dense(page: Page, filled: Sequence[int]) -> set[int]:

@@ -6,7 +6,9 @@ from tests.labelled_pages import cleaning_counts, found_pairs, pages, wrong_line
 
 # First figures on pages the rules had not seen: held out .91 of the furniture gone, 3.3 % of the text lost; then, with the rules mended
 # after each, blind .58 and 3.7 %, last .69 and none, final .80 and 2.4 % (one title). What is asserted is not what a new page gets.
-CLEANING = ["development", "held_out", "blind", "last", "final"]
+# «saved» imitates what real saved pages showed (their beginnings, transcribed, outside of the repository): the rules of that day cut
+# .19 to .38 of their furniture.
+CLEANING = ["development", "held_out", "blind", "last", "final", "saved"]
 PAIRS = ["development", "held_out", "blind"]
 
 
