@@ -13,9 +13,9 @@ from statistics import mean, median, quantiles
 from assistant.answering import Answer, Assistant, Done, Event, NotFound, Passages, Quote, Token, answer
 from assistant.labels import LabelledQuestion, key_point_share
 from assistant.llm import ChatModel
-from ingest.embedding import Embedder
-from ingest.library import Library
+from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress
+from ingest.storage.library import Library
 from kg.graph import ConceptGraph
 
 

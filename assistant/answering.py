@@ -36,8 +36,8 @@ from assistant.retrieval import Hit, search, select
 from assistant.sentences import SentenceStream, Span, split, states_something
 from assistant.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
 from ingest.document import QuestionAnswer, fold
-from ingest.embedding import Embedder
-from ingest.library import Library
+from ingest.models.embedding import Embedder
+from ingest.storage.library import Library
 from kg.graph import ConceptGraph
 
 __all__ = [

@@ -13,11 +13,11 @@ import psutil
 from assistant.answering import Assistant, Done, Quote, Sentence, Token, answer
 from assistant.llama import LlamaChat
 from assistant.retrieval import search
-from ingest.embedding import SentenceEmbedder, load_embedder
-from ingest.library import Library
-from ingest.model_files import chat_model_path
+from ingest.models.embedding import SentenceEmbedder, load_embedder
+from ingest.models.model_files import chat_model_path
 from ingest.pipeline import ingest
 from ingest.progress import Progress
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 

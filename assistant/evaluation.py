@@ -12,9 +12,9 @@ from statistics import mean, median
 from assistant.labels import LabelledQuestion, SpanFinder
 from assistant.retrieval import Ranking, search, shipped_ranking
 from ingest.document import Passage
-from ingest.embedding import Embedder
-from ingest.library import Library
+from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress
+from ingest.storage.library import Library
 from kg.graph import ConceptGraph
 
 CUTOFFS = (1, 3, 5, 10)

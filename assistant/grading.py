@@ -19,7 +19,7 @@ from assistant.points import KeyPoint, key_points
 from kg.concepts import Glossary
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 WEIGHTS_FILE = Path(__file__).with_name("grading.toml")
 HIT = 0.5  # the least chance at which a point counts as said

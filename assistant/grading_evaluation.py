@@ -22,11 +22,11 @@ from scipy.optimize import minimize  # type: ignore[import-untyped, unused-ignor
 from assistant.grading import Grade, KeyPoint, MarkedPoint, Weights, grade, shipped_weights
 from assistant.marking import FEATURES, gather
 from ingest.errors import UsageError
-from ingest.fulltext import words
+from ingest.storage.fulltext import words
 from kg.concepts import Glossary
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 REGULARISATION = 3.0  # C; 3 and 10 did best among 0.1, 0.3, 1, 3, 10 in leave-one-question-out on the even half
 _ASIDE_SHARE = 0.5  # our own answers are paraphrased on purpose; at full weight the fit stops looking at words
@@ -209,7 +209,7 @@ def _logistic(x: Array, said: npt.NDArray[np.bool_], shares: Array) -> tuple[Arr
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`fit FILE MORE…` prints weights fitted on the even half of FILE and all of MORE; `measure FILE…` prints the measures."""
-    from ingest.embedding import load_embedder
+    from ingest.models.embedding import load_embedder
 
     parser = argparse.ArgumentParser(prog="python -m assistant.grading_evaluation", description=main.__doc__)
     parser.add_argument("what", choices=["fit", "measure"])

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.fulltext import words
-from ingest.library import Library
 from ingest.pipeline import ingest
 from ingest.progress import Progress
-from ingest.vectors import Vectors
+from ingest.storage.fulltext import words
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000)
 _STAGES = ("read", "clean", "split", "embed", "write")

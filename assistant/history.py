@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 
 _ROLES = ("user", "assistant")
 

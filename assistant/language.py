@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.embedding import Embedder
 from ingest.errors import LibraryBusy
-from ingest.library import Library
-from ingest.vectors import Vectors
+from ingest.models.embedding import Embedder
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 from kg.concepts import Glossary
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.document import fold
-from ingest.fulltext import words
+from ingest.storage.fulltext import words
 from kg.concepts import Glossary
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 OPPOSITES_FILE = Path(__file__).with_name("opposites.toml")
 _LEAST_UNIT = 6.0  # shorter clauses are joined to the next: «其实,» says nothing alone

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from ingest.fulltext import words
+from ingest.storage.fulltext import words
 from kg.concepts import Glossary
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-.+][A-Za-z0-9]+)*|\d+(?:\.\d+)?|[\u3400-\u4dbf\u4e00-\u9fff]+")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from assistant.sentences import split, states_something
-from ingest.fulltext import words
+from ingest.storage.fulltext import words
 
 MOST = 8
 _LONGEST = 160  # characters of one point; a long list item is cut into its sentences

@@ -10,11 +10,11 @@ import numpy as np
 
 from assistant.evaluation import measures, retrieve
 from assistant.labels import LabelledQuestion, SpanFinder
-from ingest.embedding import SentenceEmbedder
-from ingest.library import Library
+from ingest.models.embedding import SentenceEmbedder
 from ingest.pipeline import ingest
 from ingest.progress import Progress
-from ingest.vectors import Vectors
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from assistant import prompts
 from assistant.language import is_chinese
 from assistant.llm import Prompt
-from ingest.library import Library
+from ingest.storage.library import Library
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from datetime import datetime
 from assistant import schedule
 from ingest.document import QuestionAnswer, fold
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 
 # What may differ between copies of a question; «C++», «C#» and «3.5» keep what tells them from «C» and «35».

@@ -17,11 +17,11 @@ import numpy as np
 
 from assistant.language import Centres, language_centres
 from ingest.document import Passage, QuestionAnswer
-from ingest.embedding import Embedder
 from ingest.errors import MianpuError
-from ingest.fulltext import words
-from ingest.library import Library
-from ingest.vectors import Vectors
+from ingest.models.embedding import Embedder
+from ingest.storage.fulltext import words
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 from kg.concepts import Concept
 from kg.graph import ConceptGraph
 

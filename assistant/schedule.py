@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from fsrs import Card, Rating, Scheduler
 
 from ingest.document import content_hash
-from ingest.library import Library
+from ingest.storage.library import Library
 
 # FSRS-6 with its default parameters and wanted retention 0.9; without fuzz the same history gives the same dates.
 SCHEDULER = Scheduler(enable_fuzzing=False)

@@ -17,13 +17,13 @@ from assistant.grading import grade, key_points
 from assistant.interview import Effect, Event, GradeAnswer, Graded, InterviewState, Phase, RecordReview
 from assistant.questions import pair_of, question_bank
 from ingest.document import QuestionAnswer
-from ingest.embedding import Embedder
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
+from ingest.models.embedding import Embedder
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 
 def utc_now() -> datetime:

@@ -23,9 +23,9 @@ from assistant.claims import Known, clauses, opposed
 from assistant.language import Centres, is_chinese
 from assistant.sentences import split, states_something, without_marker
 from ingest.document import Passage
-from ingest.embedding import Embedder
-from ingest.fulltext import words
-from ingest.vectors import Vectors
+from ingest.models.embedding import Embedder
+from ingest.storage.fulltext import words
+from ingest.storage.vectors import Vectors
 
 THRESHOLD = 0.565  # sentence and passage in one language
 CROSS_THRESHOLD = 0.43  # an English sentence about a Chinese passage, or the other way: no words are shared

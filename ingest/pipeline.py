@@ -14,21 +14,21 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest import files, reading
-from ingest.cleaning import clean
-from ingest.corrections import NONE, Corrections, corrections_of
+from ingest.cleaning.clean import clean
+from ingest.cleaning.corrections import NONE, Corrections, corrections_of
+from ingest.cleaning.repetition import repeated_lines
+from ingest.cleaning.restoring import recleaned
 from ingest.document import Document, ParsedDocument
 from ingest.errors import Interrupted, MianpuError
-from ingest.library import Library, passage_hash, question_hash
-from ingest.opening import FileReader, FoundFile, raw_hash
 from ingest.plan import Plan, make_plan
 from ingest.progress import Progress, no_progress
-from ingest.repetition import repeated_lines
-from ingest.restoring import recleaned
-from ingest.splitting import split, title_of
+from ingest.sources import files, reading
+from ingest.sources.opening import FileReader, FoundFile, raw_hash
+from ingest.storage.library import Library, passage_hash, question_hash
+from ingest.structure.splitting import split, title_of
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 PIPELINE = "4"
 """Version of reading, cleaning and splitting: a document made by another version is made again."""

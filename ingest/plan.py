@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from ingest.detection import suffix_of
 from ingest.errors import MianpuError
-from ingest.files import FoundFiles
-from ingest.library import DocumentInfo
-from ingest.opening import FileReader, FoundFile
+from ingest.sources.detection import suffix_of
+from ingest.sources.files import FoundFiles
+from ingest.sources.opening import FileReader, FoundFile
+from ingest.storage.library import DocumentInfo
 
 
 @dataclass(slots=True)

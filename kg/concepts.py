@@ -29,8 +29,8 @@ from typing import Any, Self
 
 from ingest.document import content_hash, fold
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
 from ingest.progress import Progress, no_progress
+from ingest.storage.library import Library
 from ingest.variants import simplified
 
 GLOSSARY_FILE = Path(__file__).with_name("glossary.toml")

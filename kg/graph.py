@@ -26,8 +26,8 @@ import networkx as nx
 
 from ingest.document import Passage, QuestionAnswer
 from ingest.errors import UsageError
-from ingest.fulltext import words
-from ingest.library import Library
+from ingest.storage.fulltext import words
+from ingest.storage.library import Library
 from kg.concepts import Concept, Glossary, refresh_mentions
 
 THRESHOLD = 0.1

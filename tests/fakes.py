@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ingest.document import fold
-from ingest.vectors import Vectors
+from ingest.storage.vectors import Vectors
 
 VOCABULARY = ("缓存", "注意力", "位置", "量化", "显存", "训练", "归一化", "cache")
 

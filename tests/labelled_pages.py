@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 from ingest.document import Document
-from ingest.splitting import split
+from ingest.structure.splitting import split
 
 PAGES = Path(__file__).parent / "pages"
 

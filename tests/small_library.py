@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ingest.document import Document, ParsedDocument, Passage, QuestionAnswer, content_hash
-from ingest.library import Library, passage_hash, question_hash
+from ingest.storage.library import Library, passage_hash, question_hash
 
 GLOSSARY = """
 [[concept]]

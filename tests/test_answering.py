@@ -35,11 +35,11 @@ from assistant.llama import LlamaChat
 from assistant.llm import Prompt
 from assistant.retrieval import Hit, SearchResult
 from ingest.document import Passage
-from ingest.embedding import load_embedder
 from ingest.errors import MianpuError
-from ingest.library import Library
-from ingest.model_files import chat_model_path, embedding_model_folder
+from ingest.models.embedding import load_embedder
+from ingest.models.model_files import chat_model_path, embedding_model_folder
 from ingest.pipeline import ingest
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from tests.fakes import WordEmbedder

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import archives, opening
-from ingest.archives import Archive, check_container
-from ingest.checks import problems
 from ingest.errors import MianpuError
-from ingest.files import find_files
-from ingest.library import Library
-from ingest.opening import FileReader
 from ingest.pipeline import IngestSummary, ingest
+from ingest.sources import archives, opening
+from ingest.sources.archives import Archive, check_container
+from ingest.sources.files import find_files
+from ingest.sources.opening import FileReader
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from tests.fakes import WordEmbedder
 
 
@@ -295,7 +295,7 @@ def test_of_two_members_of_one_name_the_last_is_read(tmp_path: Path) -> None:
 
 def test_an_archive_may_not_hold_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
-    monkeypatch.setattr("ingest.files.MAX_MEMBERS", 3)
+    monkeypatch.setattr("ingest.sources.files.MAX_MEMBERS", 3)
     with pytest.raises(MianpuError, match="more than 3 files in one archive"):
         Archive(io.BytesIO(zipped({f"{n}.md": "x" for n in range(4)})), 3)
     path = tmp_path / "a.zip"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.backup import backup, restore
-from ingest.checks import problems
 from ingest.errors import LibraryBusy, MianpuError, UsageError
-from ingest.library import Library
+from ingest.storage.backup import backup, restore
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from tests.small_library import parsed, publish
 from web.cli import main
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import files
-from ingest.boilerplate import reason_name
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
+from ingest.cleaning.rules import reason_name
+from ingest.sources import files
 
 SHARED = Path(__file__).parents[2] / "shared"
 ANSWER = "多头注意力把维度拆成若干份，各自计算注意力，再拼接起来，因此能同时关注不同的关系。"

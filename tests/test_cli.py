@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.library import Library
+from ingest.storage.library import Library
 from tests.small_library import parsed, publish
 from web.cli import default_library, main, parser
 

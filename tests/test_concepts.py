@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingest.document import fold
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg import concepts
 from kg.concepts import Concept, Glossary, Mention, refresh_mentions
 from tests.small_library import GLOSSARY, parsed, publish, small_library

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import files, reading
-from ingest.detection import Detected, detect, suffix_of
 from ingest.document import RawText
 from ingest.errors import MianpuError
-from ingest.reading import detect_data
+from ingest.sources import files, reading
+from ingest.sources.detection import Detected, detect, suffix_of
+from ingest.sources.reading import detect_data
 
 
 def zipped(*names: str) -> bytes:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import duplicates
-from ingest.checks import problems
-from ingest.duplicates import BANDS, ROWS, SIMILAR, band_keys, folded, numbers_agree, print_of, shingles, similarity
-from ingest.library import Library
+from ingest.storage import duplicates
+from ingest.storage.checks import problems
+from ingest.storage.duplicates import BANDS, ROWS, SIMILAR, band_keys, folded, numbers_agree, print_of, shingles, similarity
+from ingest.storage.library import Library
 from tests import copies
 from tests.small_library import parsed, publish
 

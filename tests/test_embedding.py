@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ingest import embedding, model_files
-from ingest.embedding import SentenceEmbedder, batches, choose_precision, folder_fingerprint
 from ingest.errors import MianpuError, UsageError
+from ingest.models import embedding, model_files
+from ingest.models.embedding import SentenceEmbedder, batches, choose_precision, folder_fingerprint
 
 ROOT = Path(__file__).parent.parent
 WORDS = [
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer BERT with random weights, written by hand into the folder that write_folder describes."""
     from safetensors.numpy import save_file
 
-    from ingest import e5_weights
+    from ingest.models import e5_weights
 
     folder = tmp_path_factory.mktemp("tiny-bert")
     sizes = e5_weights.Sizes(hidden=32, layers=2, heads=4, intermediate=64, vocabulary=16, positions=24, types=2, epsilon=1e-12)
@@ -261,7 +261,7 @@ def test_other_precisions_agree(tiny: SentenceEmbedder, folder: Path, precision:
 def test_int8_layer_is_close_to_its_linear_layer_even_with_one_huge_token() -> None:
     import torch
 
-    from ingest import int8
+    from ingest.models import int8
 
     if not int8.available():
         pytest.skip("no integer kernels in this build of torch")
@@ -281,7 +281,7 @@ def test_int8_products_do_not_overflow_sixteen_bits() -> None:
     """All weights and activations at their limits: the case where pairs of 8 x 8 bit products would saturate."""
     import torch
 
-    from ingest import int8
+    from ingest.models import int8
 
     if not int8.available():
         pytest.skip("no integer kernels in this build of torch")
@@ -338,7 +338,7 @@ def test_loading_is_silent_asks_no_network_and_imports_no_scikit_learn(folder: P
         "def connect(*_): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = connect\n"
         "from pathlib import Path\n"
-        "from ingest.embedding import SentenceEmbedder\n"
+        "from ingest.models.embedding import SentenceEmbedder\n"
         f"for precision in ('float32', 'int8'):\n    e = SentenceEmbedder(Path({str(folder)!r}), precision=precision)\n"
         "    assert e.encode_questions(['need']).shape == (1, 32)\n"
         "assert not {'sklearn', 'pandas'} & set(sys.modules), 'scikit-learn'\n"
@@ -348,7 +348,7 @@ def test_loading_is_silent_asks_no_network_and_imports_no_scikit_learn(folder: P
 
 def test_scikit_learn_is_real_afterwards(folder: Path) -> None:
     done = run(
-        "from ingest.embedding import _quick_import\n"
+        "from ingest.models.embedding import _quick_import\n"
         "with _quick_import():\n    from sentence_transformers.util import similarity\n"
         "print(similarity.pairwise_distances([[0., 2.]], [[1., 1.]], metric='manhattan')[0][0])\n"
         "import sklearn.metrics\nprint(sklearn.metrics.pairwise_distances is not similarity.pairwise_distances, sklearn.__version__ > '1')\n"
@@ -358,7 +358,7 @@ def test_scikit_learn_is_real_afterwards(folder: Path) -> None:
 
 def test_importing_the_module_loads_no_torch() -> None:
     """Commands that embed nothing must start at once."""
-    done = run("import sys, ingest.embedding\nprint({'torch', 'sentence_transformers', 'transformers'} & set(sys.modules))")
+    done = run("import sys, ingest.models.embedding\nprint({'torch', 'sentence_transformers', 'transformers'} & set(sys.modules))")
     assert done.stdout == "set()\n", done.stderr
 
 

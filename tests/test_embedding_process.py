@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from ingest.embedding import load_embedder
-from ingest.embedding_process import EmbedderProcess, start_embedder
 from ingest.errors import MianpuError
-from ingest.model_files import embedding_model_folder
+from ingest.models.embedding import load_embedder
+from ingest.models.embedding_process import EmbedderProcess, start_embedder
+from ingest.models.model_files import embedding_model_folder
 
 ROOT = Path(__file__).parent.parent
 TEXTS = ["KV 缓存把算过的键和值留下来。", "Attention weighs every position."]
@@ -72,7 +72,7 @@ def test_it_ends_with_its_parent() -> None:
     script = f"""
 import sys, time
 from pathlib import Path
-from ingest.embedding_process import EmbedderProcess
+from ingest.models.embedding_process import EmbedderProcess
 if __name__ == "__main__":
     process = EmbedderProcess(Path({str(embedding_model_folder(fetch=False))!r}))
     process.dimension

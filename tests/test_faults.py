@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from ingest import pipeline
-from ingest.checks import problems
 from ingest.errors import MianpuError
-from ingest.library import Library
 from ingest.pipeline import ingest
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from tests.fakes import WordEmbedder
 from tests.faults import watched
 from tests.test_kill import content

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest import files, opening
 from ingest.errors import MianpuError, UsageError
-from ingest.opening import FileReader, FoundFile
+from ingest.sources import files, opening
+from ingest.sources.opening import FileReader, FoundFile
 
 
 def names(found: files.FoundFiles) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.fulltext import match_expression, words
+from ingest.storage.fulltext import match_expression, words
 
 
 @pytest.mark.parametrize(

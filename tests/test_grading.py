@@ -194,7 +194,7 @@ WRONG = "历史的查询每一步都要重新使用,而历史的键和值算完�
 
 @pytest.mark.model
 def test_the_real_model_marks_as_a_person_would() -> None:
-    from ingest.embedding import load_embedder
+    from ingest.models.embedding import load_embedder
 
     embedder, glossary = load_embedder(), Glossary.load()
     points = key_points(MODEL_REFERENCE, MODEL_QUESTION)
@@ -218,7 +218,7 @@ GRADING = Path(__file__).parents[2] / "shared" / "eval" / "grading.jsonl"
 @pytest.mark.model
 @pytest.mark.skipif(not GRADING.exists(), reason="the labelled answers are not here")
 def test_marking_beats_word_overlap_by_far() -> None:
-    from ingest.embedding import load_embedder
+    from ingest.models.embedding import load_embedder
 
     measures = evaluate_grading(GRADING, load_embedder(), Glossary.load())
     unseen, baseline = measures["odd"], measures["baseline"]["odd"]

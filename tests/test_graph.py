@@ -9,7 +9,7 @@ import networkx as nx
 import pytest
 
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Concept, Glossary
 from kg.graph import THRESHOLD, ConceptGraph, association
 from tests.small_library import GLOSSARY, parsed, publish, small_library

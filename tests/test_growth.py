@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from assistant.growth import StandIn, measure_growth, write_corpus
-from ingest.library import Library
 from ingest.pipeline import ingest
 from ingest.progress import no_progress
+from ingest.storage.library import Library
 
 
 def test_the_corpus_has_the_passages_it_says_and_no_copies(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 
 TEXT = "注意力把每个位置与其他位置比较，再按相似程度取加权平均，因此长距离的依赖只要一步。"
 

@@ -8,7 +8,7 @@ import pytest
 
 from assistant import history
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

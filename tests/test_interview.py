@@ -29,7 +29,7 @@ from assistant.interview import (
 )
 from assistant.questions import Bank, Question, pair_of, question_bank, topic_name
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from tests.small_library import GLOSSARY, parsed, publish, small_library
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ingest import pipeline
-from ingest.checks import problems
-from ingest.library import Library
 from ingest.pipeline import ingest
-from ingest.vectors import Vectors
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 from tests.fakes import WordEmbedder
 
 KILLS = 10

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import vectors
-from ingest.checks import problems
 from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
 from ingest.errors import LibraryBusy, MianpuError
-from ingest.library import Library, passage_hash, question_hash
+from ingest.storage import vectors
+from ingest.storage.checks import problems
+from ingest.storage.library import Library, passage_hash, question_hash
 
 DIMENSION = 8
 
@@ -227,7 +227,7 @@ def other_process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
         import sys
         sys.path.insert(0, {str(Path(__file__).parents[1])!r})
         from pathlib import Path
-        from ingest.library import Library
+        from ingest.storage.library import Library
         from ingest.errors import LibraryBusy
         from tests.test_library import parsed, put
         library = Library.open(Path({str(folder)!r}))

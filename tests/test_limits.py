@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest import reading
-from ingest.checks import problems
-from ingest.files import read
-from ingest.library import Library
 from ingest.pipeline import IngestSummary, ingest, parse_document
+from ingest.sources import reading
+from ingest.sources.files import read
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from tests.fakes import WordEmbedder
 
 NOTE = "# 缓存\n\n## 缓存是什么？\n\n键与值留下来，解码时不再重算，这就是缓存。\n"
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_a_file_that_is_refused(tmp_path: Path) -> Non
     large_file(tmp_path / "huge.txt", 500 * 1024**2)
     (tmp_path / "large.pdf").write_bytes(b"%PDF-1.7\n" + bytes(100 * 1024**2))
     code = (
-        "import resource, sys; from pathlib import Path; from ingest.files import find_files; from ingest.opening import FileReader\n"
+        "import resource, sys; from pathlib import Path; from ingest.sources.files import find_files; from ingest.sources.opening import FileReader\n"
         "from ingest.errors import MianpuError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for file in find_files([Path(sys.argv[1])]).files:\n"

@@ -17,7 +17,7 @@ from assistant.llama import LlamaChat, _identity, _joined
 from assistant.llm import Prompt, Turn
 from assistant.states import StateStore
 from ingest.errors import MianpuError
-from ingest.model_files import chat_model_path
+from ingest.models.model_files import chat_model_path
 
 SYSTEM = "你是助手,用一句话回答。\n\n资料:\n\n"
 CAPITAL = Prompt(SYSTEM, ("法国的首都是巴黎。\n\n",), (), "法国的首都是哪座城市?")

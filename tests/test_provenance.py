@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 
 BODY = "键和值留在缓存里，解码时不再重算，每一步只算新的一个 token，代价是显存随长度增长。"
 

@@ -8,7 +8,7 @@ from fsrs import Rating
 
 from assistant import schedule
 from assistant.questions import pair_of, question_bank
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from tests.small_library import GLOSSARY, parsed, publish, small_library
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 from ingest.document import RawText
 from ingest.errors import MianpuError
 from ingest.readers import pdf

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import files
 from ingest.errors import MianpuError
 from ingest.readers import text as text_reader
+from ingest.sources import files
 
 CHINESE = "自注意力为什么要除以根号 d？因为点积的方差随维度增大，归一化以后梯度更稳定。"
 TRADITIONAL = "注意力機制是什麼？模型會根據查詢與鍵的相似程度，決定每個位置的權重。"

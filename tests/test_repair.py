@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.checks import problems
-from ingest.library import Library
 from ingest.pipeline import ingest
-from ingest.repair import repair
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
+from ingest.storage.repair import repair
 from kg.concepts import Glossary, refresh_mentions
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY

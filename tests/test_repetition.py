@@ -2,8 +2,8 @@
 
 import random
 
-from ingest.cleaning import clean
-from ingest.repetition import edges_of, repeated_lines
+from ingest.cleaning.clean import clean
+from ingest.cleaning.repetition import edges_of, repeated_lines
 
 BODIES = (
     "缓存把键和值留下来，解码的时候就不用再算一遍，代价是显存。",

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest.checks import problems
-from ingest.cleaning import clean, clean_again, raw_text
-from ingest.corrections import Corrections, corrections, corrections_of
+from ingest.cleaning.clean import clean, clean_again, raw_text
+from ingest.cleaning.corrections import Corrections, corrections, corrections_of
+from ingest.cleaning.restoring import cut_out, listed_cuts, recleaned, restore, undo
 from ingest.document import Document
 from ingest.errors import UsageError
-from ingest.library import Library
 from ingest.pipeline import ingest
-from ingest.restoring import cut_out, listed_cuts, recleaned, restore, undo
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from tests.fakes import WordEmbedder
 from tests.labelled_pages import pages
 from web.cli import main

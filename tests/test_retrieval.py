@@ -8,7 +8,7 @@ import pytest
 
 from assistant.retrieval import Candidates, Ranking, answerable_features, normalised, probability, search, select, shipped_ranking
 from ingest.document import Passage
-from ingest.library import Library, passage_hash, question_hash
+from ingest.storage.library import Library, passage_hash, question_hash
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from tests.fakes import WordEmbedder

@@ -6,7 +6,7 @@ import pytest
 from fsrs import Card, Rating, Scheduler, State
 
 from assistant import schedule
-from ingest.library import Library
+from ingest.storage.library import Library
 from tests.small_library import parsed, publish, small_library
 
 NOW = datetime(2022, 11, 29, 12, 30, tzinfo=UTC)

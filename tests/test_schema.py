@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import schema
-from ingest.checks import problems
 from ingest.document import Cut, Passage, QuestionAnswer
 from ingest.errors import MianpuError
-from ingest.library import Library, passage_hash, question_hash
 from ingest.pipeline import ingest
-from ingest.rows import index_words
+from ingest.storage import schema
+from ingest.storage.checks import problems
+from ingest.storage.library import Library, passage_hash, question_hash
+from ingest.storage.rows import index_words
 from tests.fakes import WordEmbedder
 
 

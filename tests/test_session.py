@@ -8,7 +8,7 @@ from assistant import schedule, session
 from assistant.interview import AskQuestion, Finished, Phase, ShowGrade, ShowReference, Status
 from assistant.session import InterviewSession, load_interview, saved_interviews
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY, parsed, publish, small_library

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import files
-from ingest.cleaning import clean
+from ingest.cleaning.clean import clean
 from ingest.document import Document, ParsedDocument
-from ingest.lines import asks
-from ingest.splitting import LIMIT, estimate_tokens, split, title_of, token_costs
+from ingest.sources import files
+from ingest.structure.lines import asks
+from ingest.structure.splitting import LIMIT, estimate_tokens, split, title_of, token_costs
 
 SHARED = Path(__file__).parents[2] / "shared"
 

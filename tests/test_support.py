@@ -8,10 +8,10 @@ import pytest
 from assistant.language import Centres, is_chinese
 from assistant.support import Citation, Evidence, RememberingEmbedder
 from ingest.document import Passage
-from ingest.embedding import load_embedder
 from ingest.errors import MianpuError
-from ingest.model_files import embedding_model_folder
-from ingest.vectors import Vectors
+from ingest.models.embedding import load_embedder
+from ingest.models.model_files import embedding_model_folder
+from ingest.storage.vectors import Vectors
 from kg.concepts import Glossary
 from tests.support_cases import NOT_SAID, NOTES, SAID
 

@@ -9,7 +9,7 @@ from assistant.answering import Answer, CheckedSentence, Citation, Done, Event, 
 from assistant.interview import Phase
 from assistant.session import InterviewSession, saved_interviews
 from ingest.errors import MianpuError
-from ingest.library import Library
+from ingest.storage.library import Library
 from kg.concepts import Glossary, refresh_mentions
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY, parsed, small_library

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.embedding import load_embedder
-from ingest.fulltext import words
+from ingest.models.embedding import load_embedder
+from ingest.storage.fulltext import words
 from ingest.variants import simplified
 from kg.concepts import Glossary
 

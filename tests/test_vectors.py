@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import vectors
-from ingest.vectors import PAIR_BASE, Index, Vectors
+from ingest.storage import vectors
+from ingest.storage.vectors import PAIR_BASE, Index, Vectors
 
 
 def unit(count: int, dimension: int, seed: int = 0) -> Vectors:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ingest import watch
-from ingest.checks import problems
-from ingest.library import Library
 from ingest.pipeline import IngestSummary, ingest
+from ingest.storage.checks import problems
+from ingest.storage.library import Library
 from ingest.watch import Watcher
 from tests.fakes import WordEmbedder
 from tests.test_pipeline import note
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_command_with_a_summary(tmp_path: Path) -> None:
     code = """
 import sys
 from tests.fakes import WordEmbedder
-from ingest import embedding, model_files
+from ingest.models import embedding, model_files
 from pathlib import Path
 embedding.load_embedder = lambda *a: WordEmbedder()
 model_files.embedding_model_folder = lambda *a: Path("/")

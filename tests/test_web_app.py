@@ -19,8 +19,8 @@ from assistant.questions import question_bank
 from assistant.schedule import card_of, cards_due, review
 from assistant.session import InterviewSession
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
 from ingest.pipeline import ingest
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from tests.fakes import WordEmbedder

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from ingest.corrections import corrections
+from ingest.cleaning.corrections import corrections
 from ingest.document import content_hash
 from ingest.errors import MianpuError
 from web import chat, concepts, interview, library, progress

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.errors import Interrupted, UsageError
-from ingest.library import Library
 from ingest.progress import TerminalProgress
+from ingest.storage.library import Library
 from kg.concepts import Glossary, refresh_mentions
 from kg.graph import ConceptGraph
 
 if TYPE_CHECKING:
-    from ingest.embedding import Embedder
+    from ingest.models.embedding import Embedder
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,8 +68,8 @@ def _print(args: argparse.Namespace, value: object, text: str) -> int:
 
 
 def _ingest(args: argparse.Namespace) -> int:
-    from ingest.embedding import folder_fingerprint, load_embedder
-    from ingest.model_files import embedding_model_folder, manifest_fingerprint
+    from ingest.models.embedding import folder_fingerprint, load_embedder
+    from ingest.models.model_files import embedding_model_folder, manifest_fingerprint
     from ingest.pipeline import ingest
 
     paths = [*args.paths, *([starter_notes()] if args.starter_notes else [])]
@@ -127,9 +127,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from ingest.boilerplate import reason_name
-    from ingest.corrections import corrections
-    from ingest.restoring import listed_cuts
+    from ingest.cleaning.corrections import corrections
+    from ingest.cleaning.restoring import listed_cuts
+    from ingest.cleaning.rules import reason_name
 
     with Library.open(args.library) as library:
         document = library.document(args.document)
@@ -150,8 +150,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _keep(args: argparse.Namespace) -> int:
-    from ingest.embedding import load_embedder
-    from ingest.restoring import restore, undo
+    from ingest.cleaning.restoring import restore, undo
+    from ingest.models.embedding import load_embedder
 
     progress = TerminalProgress()
     with Library.open(args.library) as library:
@@ -196,8 +196,8 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from assistant.schedule import mend_cards
-    from ingest.checks import problems
-    from ingest.repair import repair
+    from ingest.storage.checks import problems
+    from ingest.storage.repair import repair
 
     done: list[str] = []
     with Library.open(args.library) as library:
@@ -213,7 +213,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from ingest.backup import backup
+    from ingest.storage.backup import backup
 
     if args.backup is None:
         raise UsageError("say what to write: --backup FILE.zip")
@@ -223,7 +223,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from ingest.backup import restore
+    from ingest.storage.backup import restore
 
     notes = restore(args.file, args.library, force=args.force)
     with Library.open(args.library) as library:
@@ -233,7 +233,7 @@ def _restore(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from ingest.model_files import fetch_models, model_states
+    from ingest.models.model_files import fetch_models, model_states
 
     if args.action == "fetch":
         fetch_models(TerminalProgress())
@@ -247,7 +247,7 @@ def _models(args: argparse.Namespace) -> int:
 
 def _search(args: argparse.Namespace) -> int:
     from assistant.retrieval import search
-    from ingest.embedding import load_embedder
+    from ingest.models.embedding import load_embedder
 
     _require_words(args.question)
     with Library.open(args.library) as library:
@@ -287,8 +287,8 @@ def _ask(args: argparse.Namespace) -> int:
     from assistant.answering import Assistant, answer, answer_to_json
     from assistant.llama import LlamaChat
     from assistant.states import library_states
-    from ingest.embedding import load_embedder
-    from ingest.model_files import chat_model_path
+    from ingest.models.embedding import load_embedder
+    from ingest.models.model_files import chat_model_path
     from web.terminal import print_answer
 
     _require_words(args.question)
@@ -361,7 +361,7 @@ def _require_words(question: str) -> None:
 
 def _interview(args: argparse.Namespace) -> int:
     from assistant.session import InterviewSession, saved_interviews
-    from ingest.embedding import load_embedder
+    from ingest.models.embedding import load_embedder
     from web.terminal import Terminal
 
     with Library.open(args.library) as library:
@@ -392,8 +392,8 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _fill_with_starter_notes(args: argparse.Namespace) -> None:
     """A first start: models on disk, our notes in the library. A library that holds anything is left alone."""
-    from ingest.embedding import load_embedder
-    from ingest.model_files import fetch_models
+    from ingest.models.embedding import load_embedder
+    from ingest.models.model_files import fetch_models
     from ingest.pipeline import ingest
 
     progress = TerminalProgress()

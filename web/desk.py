@@ -10,10 +10,10 @@ from pathlib import Path
 from assistant.answering import Assistant
 from assistant.questions import Bank, question_bank
 from assistant.schedule import cards_due
+from ingest.cleaning.restoring import restore, undo
 from ingest.errors import Interrupted, MianpuError
-from ingest.library import Library
 from ingest.pipeline import PIPELINE, IngestSummary, ingest
-from ingest.restoring import restore, undo
+from ingest.storage.library import Library
 from kg.graph import ConceptGraph
 
 UPLOADS = "uploads"  # folder below the library that keeps what was dropped onto the page

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from ingest.detection import readable_suffixes
 from ingest.errors import MianpuError
-from ingest.library import DocumentInfo
 from ingest.progress import label
+from ingest.sources.detection import readable_suffixes
+from ingest.storage.library import DocumentInfo
 from web.desk import Desk, JobState, starter_notes
 from web.markdown import inline
 from web.render import attributes, bar, button, element, empty, format_name, notice, panel

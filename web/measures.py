@@ -10,12 +10,12 @@ from pathlib import Path
 from assistant.evaluation import report, retrieve
 from assistant.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
 from ingest.document import content_hash
-from ingest.embedding import SentenceEmbedder, load_embedder
 from ingest.errors import MianpuError, UsageError
-from ingest.library import Library
-from ingest.model_files import cache_folder, chat_model_path, embedding_model_folder
+from ingest.models.embedding import SentenceEmbedder, load_embedder
+from ingest.models.model_files import cache_folder, chat_model_path, embedding_model_folder
 from ingest.pipeline import ingest
 from ingest.progress import TerminalProgress
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 

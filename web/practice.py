@@ -8,7 +8,7 @@ from assistant import interview
 from assistant.questions import Bank
 from assistant.schedule import SCHEDULER, card_of
 from ingest.errors import UsageError
-from ingest.library import Library
+from ingest.storage.library import Library
 
 
 def previews(library: Library, key: str) -> tuple[Rating, dict[Rating, datetime]]:

@@ -8,7 +8,7 @@ from html import escape
 import gradio as gr
 
 from assistant.schedule import DueCard, Statistics, due, sleeping, statistics
-from ingest.library import Library
+from ingest.storage.library import Library
 from web.concepts import area_name
 from web.desk import Desk
 from web.markdown import inline

@@ -7,10 +7,10 @@ from typing import Any
 import gradio as gr
 
 from assistant.retrieval import Copy
-from ingest.boilerplate import reason_name
-from ingest.corrections import Correction
+from ingest.cleaning.corrections import Correction
+from ingest.cleaning.restoring import listed_cuts
+from ingest.cleaning.rules import reason_name
 from ingest.document import Document, Passage
-from ingest.restoring import listed_cuts
 from kg.concepts import Concept
 from web.markdown import Span, inline, to_html
 from web.texts import Texts

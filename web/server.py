@@ -17,11 +17,11 @@ from assistant.answering import Assistant
 from assistant.llama import LlamaChat
 from assistant.preparing import prepare
 from assistant.states import STATES_MB, StateStore, library_states
-from ingest.embedding_process import start_embedder
 from ingest.errors import MianpuError
-from ingest.library import Library
-from ingest.model_files import chat_model_path
+from ingest.models.embedding_process import start_embedder
+from ingest.models.model_files import chat_model_path
 from ingest.progress import TerminalProgress
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from web.guard import LOOPBACK

@@ -142,7 +142,7 @@ def _selector(text: str) -> Selector:
 @lru_cache(maxsize=1)
 def page_rules() -> PageRules:
     """The table, read once."""
-    table: dict[str, Any] = tomllib.loads(resources.files("ingest").joinpath("web_pages.toml").read_text("utf-8"))
+    table: dict[str, Any] = tomllib.loads(resources.files("ingest.readers").joinpath("web_pages.toml").read_text("utf-8"))
     words = {word: reason for reason, names in table["furniture"].items() for word in names}
     content, general, discussion, title, author, date = (
         SelectorSet(_selector(text) for text in table[key])

@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from assistant import answering
 from assistant.answering import Assistant
 from assistant.llama import LlamaChat
-from ingest.embedding import load_embedder
-from ingest.library import Library
-from ingest.model_files import chat_model_path
+from ingest.models.embedding import load_embedder
+from ingest.models.model_files import chat_model_path
 from ingest.pipeline import ingest
+from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
 from web import app

@@ -24,9 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["ingest"]):
-    from ingest import archives, cleaning, detection, reading, splitting
+    from ingest.cleaning import clean as cleaning
     from ingest.document import Document, RawText
     from ingest.errors import MianpuError
+    from ingest.sources import archives, detection, reading
+    from ingest.structure import splitting
 
 SECONDS = 20.0
 """Of processor time. An input has at most 64 kB; what takes longer than this, slowed down by watching it, grows too fast."""

@@ -1,0 +1,1 @@
+"""Model files fetched and verified, and the embedding model."""

@@ -1,0 +1,1 @@
+"""Cleaned text -> headings, question-answer pairs and passages."""
