@@ -42,7 +42,8 @@ BATCH = 64
 class IngestSummary:
     """What one ingest did. Names are those of documents.
 
-    ``failed`` and ``skipped`` hold (path, reason), ``duplicates`` (path, name of the document that holds the same content already).
+    ``failed``, ``skipped`` and ``incomplete`` (read, but for what the reason says) hold (path, reason), ``duplicates`` (path, name of
+    the document that holds the same content already).
     ``passages`` and ``pairs`` count those of the documents added or updated, ``embedded`` the texts that had no embedding yet;
     ``seconds`` has the keys read, clean, split, embed, write, total.
     """
@@ -54,6 +55,7 @@ class IngestSummary:
     removed: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    incomplete: tuple[tuple[str, str], ...] = ()
     duplicates: tuple[tuple[str, str], ...] = ()
     passages: int = 0
     pairs: int = 0
@@ -126,6 +128,7 @@ class _Run:
         self.embedder: Embedder | None = None
         self.seconds = dict.fromkeys(("read", "clean", "split", "embed", "write"), 0.0)
         self.failed: list[tuple[str, str]] = []
+        self.incomplete: list[tuple[str, str]] = []
         self.done: set[str] = set()  # names of the documents published
         self.passages = self.pairs = 0
         self.embedded = self.to_embed = 0
@@ -164,6 +167,7 @@ class _Run:
             removed=plan.removed,
             failed=tuple(self.failed),
             skipped=found.skipped,
+            incomplete=tuple(self.incomplete),
             duplicates=tuple(copy for copy in plan.duplicates if copy not in copies),
             passages=self.passages,
             pairs=self.pairs,
@@ -199,6 +203,10 @@ class _Run:
                         data = reader.read(file)
                     document = parse_document(file.source, name, data, corrections_of(self.library, name), self.timed)
                     group.append(document)
+                    scans = dict(document.document.metadata).get("pages_without_text")
+                    if scans:
+                        reason = f"pages {scans} hold no text: run text recognition (OCR) over the file to have them too"
+                        self.incomplete.append((str(file.source), reason))
                     passages += len(document.passages)
                 except MianpuError as error:
                     self.fail(file.source, error)

@@ -19,6 +19,8 @@ from ingest.storage.checks import problems
 from ingest.storage.library import Library
 from ingest.storage.vectors import Vectors
 from tests.fakes import WordEmbedder
+from tests.pdf_maker import column, make_pdf
+from tests.test_readers_pdf import LEFT, RIGHT
 
 
 class Loader:
@@ -407,3 +409,15 @@ def test_the_order_of_ingest_does_not_matter_for_repetition(tmp_path: Path) -> N
                 ingest(library, [notes], WordEmbedder)
             texts.append({d.name: library.document(d.name).text for d in library.documents()})
     assert texts[0] == texts[1]
+
+
+def test_a_file_with_scanned_pages_is_read_and_named(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "part.pdf").write_bytes(make_pdf([column(50, 100, LEFT), [], column(50, 100, RIGHT)]))
+    with Library.open(tmp_path / "library", create=True) as library:
+        summary = ingest(library, [notes], WordEmbedder)
+        assert summary.added == ("part.pdf",)
+        assert summary.incomplete == ((str(notes / "part.pdf"), summary.incomplete[0][1]),)
+        assert summary.incomplete[0][1].startswith("pages 2 hold no text")
+        assert [p.page for p in library.all_passages()][-1] in (1, 3)

@@ -3,7 +3,8 @@
 import random
 
 from ingest.cleaning.clean import clean
-from ingest.cleaning.repetition import edges_of, repeated_lines
+from ingest.cleaning.page import Page
+from ingest.cleaning.repetition import cut_repeated, edges_of, repeated_lines
 
 BODIES = (
     "缓存把键和值留下来，解码的时候就不用再算一遍，代价是显存。",
@@ -59,3 +60,12 @@ def test_the_order_of_documents_does_not_matter() -> None:
     for seed in range(5):
         random.Random(seed).shuffle(texts)
         assert repeated(dict(texts)) == wanted
+
+
+def test_a_line_right_below_a_heading_is_content_and_one_below_the_title_is_not() -> None:
+    below_heading = Page("# 一篇\n\n正文讲的是注意力的计算。\n\n## 总结\n\n就是这样算的")
+    cut_repeated(below_heading, frozenset({"就是这样算的"}))
+    assert not any(below_heading.reason)
+    below_title = Page("# 一篇\n\n苍山夜读的每周一篇\n\n正文讲的是注意力的计算。\n\n## 总结\n\n它由相似度决定。")
+    cut_repeated(below_title, frozenset({"苍山夜读的每周一篇"}))
+    assert below_title.reason[2] == "repeated"

@@ -94,6 +94,7 @@ def _ingest(args: argparse.Namespace) -> int:
         f"{summary.seconds['total']:.1f} s",
         *(f"duplicate: {path} is the same as {name}" for path, name in summary.duplicates),
         *(f"not ingested: {path}: {reason}" for path, reason in (*summary.failed, *summary.skipped)),
+        *(f"in part: {path}: {reason}" for path, reason in summary.incomplete),
     ]
     _print(args, asdict(summary), "\n".join(lines))
     return 1 if summary.failed and not (summary.added or summary.updated or summary.unchanged or summary.renamed) else 0

@@ -164,7 +164,13 @@ def job_page(job: JobState, t: Texts) -> str:
     }  # fmt: skip
     told = [t(f"library.{name}", n=len(names)) for name, names in counts.items() if names]
     same = [(path, t("library.sameas", name=name)) for path, name in s.duplicates]
-    left = _left_out("failed", s.failed, "bad", t) + _left_out("skipped", s.skipped, "note", t) + _left_out("same", same, "note", t)
+    lists = {
+        "failed": (s.failed, "bad"),
+        "incomplete": (s.incomplete, "bad"),
+        "skipped": (s.skipped, "note"),
+        "same": (same, "note"),
+    }
+    left = "".join(_left_out(what, files, kind, t) for what, (files, kind) in lists.items())
     if not told:
         return (notice(t("library.empty"), "bad") if not left else "") + left
     return notice(t("comma").join(told), "good") + left

@@ -85,9 +85,12 @@ def cut_repeated(page: Page, repeated: frozenset[str]) -> None:
 
 
 def _answers(page: Page, i: int) -> bool:
-    """Whether the line stands right below a question."""
+    """Whether the line stands right below a question or a heading (the page's own title excepted): it is what that is about."""
     above = next((j for j in range(i - 1, max(i - 4, -1), -1) if not page.blank[j]), -1)
-    return above >= 0 and not page.reason[above] and (page.is_item(above) or page.plain[above].endswith((":", "：")))
+    if above < 0 or page.reason[above]:
+        return False
+    heads = page.is_heading(above) and above != page.filled[0]
+    return heads or page.is_item(above) or page.plain[above].endswith((":", "："))
 
 
 def _may_be_furniture(page: Page, i: int) -> bool:
