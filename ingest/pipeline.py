@@ -42,8 +42,8 @@ BATCH = 64
 class IngestSummary:
     """What one ingest did. Names are those of documents.
 
-    ``failed``, ``skipped`` and ``incomplete`` (read, but for what the reason says) hold (path, reason), ``duplicates`` (path, name of
-    the document that holds the same content already).
+    ``failed``, ``skipped`` and ``incomplete`` (read, but for what the reason says) hold (path, reason), ``duplicates`` (path, name
+    of the document that holds the same content already).
     ``passages`` and ``pairs`` count those of the documents added or updated, ``embedded`` the texts that had no embedding yet;
     ``seconds`` has the keys read, clean, split, embed, write, total.
     """

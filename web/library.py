@@ -165,11 +165,8 @@ def job_page(job: JobState, t: Texts) -> str:
     told = [t(f"library.{name}", n=len(names)) for name, names in counts.items() if names]
     same = [(path, t("library.sameas", name=name)) for path, name in s.duplicates]
     lists = {
-        "failed": (s.failed, "bad"),
-        "incomplete": (s.incomplete, "bad"),
-        "skipped": (s.skipped, "note"),
-        "same": (same, "note"),
-    }
+        "failed": (s.failed, "bad"), "incomplete": (s.incomplete, "bad"), "skipped": (s.skipped, "note"), "same": (same, "note"),
+    }  # fmt: skip
     left = "".join(_left_out(what, files, kind, t) for what, (files, kind) in lists.items())
     if not told:
         return (notice(t("library.empty"), "bad") if not left else "") + left
