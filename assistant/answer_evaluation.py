@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
+from assistant import prompts
 from assistant.answering import Answer, Assistant, Done, Event, NotFound, Passages, Quote, Token, answer
 from assistant.labels import LabelledQuestion, key_point_share
-from assistant.llm import ChatModel
+from assistant.llama import LlamaChat
 from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress
 from ingest.storage.library import Library
@@ -31,23 +32,6 @@ class AnsweredQuestion:
     first_token_s: float | None
     whole_s: float
     tokens: int
-
-
-def answer_all(
-    questions: Sequence[LabelledQuestion],
-    library: Library,
-    embedder: Embedder,
-    graph: ConceptGraph,
-    chat: ChatModel,
-    progress: Progress = no_progress,
-) -> list[AnsweredQuestion]:
-    """Answer every question, one after the other."""
-    assistant = Assistant(library, embedder, graph, chat)
-    rows = []
-    for number, question in enumerate(questions, start=1):
-        rows.append(_one(question, assistant))
-        progress("answers", number, len(questions))
-    return rows
 
 
 def _one(question: LabelledQuestion, assistant: Assistant) -> AnsweredQuestion:
@@ -77,11 +61,30 @@ def measure_answers(
     library: Library,
     embedder: Embedder,
     graph: ConceptGraph,
-    chat: ChatModel,
+    chat: LlamaChat,
     progress: Progress = no_progress,
 ) -> dict[str, object]:
-    """The report, with the names DESIGN.md fixes."""
-    return summary(answer_all(questions, library, embedder, graph, chat, progress))
+    """The report, with the names DESIGN.md fixes.
+
+    Every question is answered twice from the same passages: under ``read_whole`` the model reads its whole prompt; in the figures
+    above, the passages come from their attention states, made before the question and read from the disk.
+    """
+    assistant = Assistant(library, embedder, graph, chat)
+    states, joined, whole = chat.states, [], []
+    for number, question in enumerate(questions, start=1):
+        progress("answers", 2 * number - 1, 2 * len(questions))
+        chat.states = None
+        chat.forget()
+        whole.append(_one(question, assistant))
+        chat.states = states
+        answered = whole[-1].answer
+        if answered is not None:
+            lang = prompts.language(question.question)
+            chat.prepare([prompts.passage_prompt(hit.passage, lang) for hit in answered.hits])
+        chat.forget()
+        joined.append(_one(question, assistant))
+        progress("answers", 2 * number, 2 * len(questions))
+    return {**summary(joined), "read_whole": summary(whole)}
 
 
 def summary(rows: Sequence[AnsweredQuestion]) -> dict[str, object]:

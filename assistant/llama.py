@@ -11,12 +11,10 @@ import codecs
 import ctypes
 import hashlib
 import os
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,10 @@ from assistant.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
 from assistant.cores import physical_cores
 from assistant.drafting import PromptLookup
 from assistant.llama_log import last_error, silence
-from assistant.llm import LoopGuard, Prompt, Timings, Turn
+from assistant.llm import LoopGuard, Prompt, Timings
+from assistant.prompt_tokens import PromptFormat, PromptTokens, block_name
 from assistant.queue import FairQueue
 from assistant.states import StateStore
-from ingest.document import content_hash
 from ingest.errors import MianpuError
 
 # llama.cpp's threads meet at a barrier several times a layer and spin there by default. When another process wants a core as well,
@@ -35,21 +33,10 @@ from ingest.errors import MianpuError
 # 3.7-6.3 sleeping. The OpenMP library reads this once, when it is loaded, so it stands at the top of the module.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_PREFIX_BLOCKS = 3  # opening, system text, opening of the user's message
 _JOINING = 16  # tokens of a passage that are read again when its state is joined behind another passage
 _PREFIX = "prefix"  # what the name of a prefix's state begins with
-_MARK = re.compile("\x1a(\\d+)\x1a")
 _MISSING = 16  # passages of recent answers that wait for an idle moment to have their state made
 _FULL = 0.9  # share of the budget up to which idle time fills the store
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A prompt as tokens: its kept beginning, its passages (the name of each, and its span in ``tokens``)."""
-
-    tokens: tuple[int, ...]
-    prefix: tuple[int, ...]
-    passages: tuple[tuple[str, int, int], ...]
 
 
 class LlamaChat:
@@ -78,8 +65,12 @@ class LlamaChat:
         if not self._model:
             raise MianpuError(f"{path} cannot be loaded as a model{last_error()}: remove the file and fetch it again")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self._template = llama_cpp.llama_model_chat_template(self._model, None)
         self._context_size = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
+        try:
+            self._format = PromptFormat(llama_cpp, self._model, self.name, self._context_size)
+        except MianpuError:
+            llama_cpp.llama_model_free(self._model)
+            raise
         # The flag is a C string of length 0 or 1, and the callback is C's strlen: llama.cpp asks before every operation, from the
         # computing thread, and a Python callback would wait for the interpreter's lock a thousand times a token.
         self._flag = ctypes.create_string_buffer(2)
@@ -95,11 +86,6 @@ class LlamaChat:
         self._missing: deque[tuple[str, tuple[int, ...], tuple[int, ...]]] = deque(maxlen=_MISSING)
         self._wanted: Iterator[Prompt | None] = iter(())
         self._queue = FairQueue(lambda: self._raise_flag(False), lambda: self._raise_flag(True))
-        try:
-            self._blocks(Prompt("s", ("p",), (), "q"))
-        except MianpuError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Stop what runs and free the memory; the object is of no use after it."""
@@ -113,21 +99,43 @@ class LlamaChat:
 
     def token_count(self, text: str) -> int:
         """The number of tokens of a text, special tokens in it counted as the characters they are."""
-        return len(self._tokenise(text, special=False))
+        return len(self._format.tokenise(text, special=False))
 
     def warm(self, system: str) -> None:
         """Evaluate a system text and keep it, so that no question waits for it. Waits for answers that are being written."""
 
         def work(halted: Callable[[], bool]) -> Iterator[str]:
-            self._keep_prefix(self._as_read(Prompt(system, (), (), "")).prefix, halted)
+            self._keep_prefix(self._format.tokens(Prompt(system, (), (), "")).prefix, halted)
             yield from ()
 
+        self._do(work)
+
+    def prepare(self, prompts: Iterable[Prompt]) -> None:
+        """Make the states of the passages that these prompts begin with, now. Waits for answers that are being written."""
+
+        def work(halted: Callable[[], bool]) -> Iterator[str]:
+            for prompt in prompts:
+                self._make_state(*self._format.tokens(prompt).first_passage(), halted)
+            yield from ()
+
+        self._do(work)
+
+    def forget(self) -> None:
+        """Empty the attention cache, as it is after a start; states on disk stay."""
+
+        def work(halted: Callable[[], bool]) -> Iterator[str]:
+            self.attention.forget()
+            yield from ()
+
+        self._do(work)
+
+    def _do(self, work: Callable[[Callable[[], bool]], Iterator[str]]) -> None:
         for _ in self._queue.stream(work, threading.Event(), lambda ahead: None):
             pass
 
     def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         """The answer, greedily decoded, in pieces; see ``ChatModel.stream``. Raises MianpuError when the prompt does not fit."""
-        prompt = self._fitting(prompt, max_tokens)
+        prompt = self._format.fitting(prompt, max_tokens)
         return self._queue.stream(lambda halted: self._generate(prompt, max_tokens, halted), stop, waiting)
 
     def fill_when_idle(self, wanted: Iterator[Prompt | None]) -> None:
@@ -138,92 +146,13 @@ class LlamaChat:
     def keep_only_states_of(self, passages: Iterable[str]) -> None:
         """Drop the states of all other passages; ``passages`` are the blocks as prompts hold them."""
         if self.states is not None:
-            self.states.retain({_block_name(passage) for passage in passages} | {_PREFIX})
-
-    # --- prompts ------------------------------------------------------------------------------------------------
-
-    def _fitting(self, prompt: Prompt, max_tokens: int) -> Prompt:
-        """The prompt, without the oldest turns if there is no room for them."""
-        while self._size(prompt) + max_tokens > self._context_size:
-            if not prompt.history:
-                raise MianpuError(
-                    f"the question is too long for the chat model, which reads {self._context_size - max_tokens} tokens: shorten it"
-                )
-            rest = prompt.history[1:]
-            while rest and rest[0].role != "user":
-                rest = rest[1:]
-            prompt = replace(prompt, history=rest)
-        return prompt
-
-    def _size(self, prompt: Prompt) -> int:
-        return len(self._as_read(prompt).tokens)
-
-    def _as_read(self, prompt: Prompt) -> _Read:
-        blocks = self._blocks(prompt)
-        tokens = _joined(blocks)
-        at = len(_joined(blocks[:_PREFIX_BLOCKS]))
-        prefix, passages = tokens[:at], []
-        for text, block in zip(prompt.passages, blocks[_PREFIX_BLOCKS:], strict=False):
-            passages.append((_block_name(text), at, at + len(block)))
-            at += len(block)
-        return _Read(tokens, prefix, tuple(passages))
-
-    def _blocks(self, prompt: Prompt) -> list[list[int]]:
-        """The tokens of the prompt, block by block: what comes before the first passage (``_PREFIX_BLOCKS``), passages, the rest.
-
-        The passages open the first message of the user. (In the system message, where they read as well, the model used them
-        less: 18 of 26 key points against 22.)
-
-        The model's own template says how messages are joined. It is applied to marks, and the marks are replaced by what people
-        and documents wrote, tokenised with special tokens switched off: no text can end its own message and begin another.
-        """
-        turns = [*prompt.history, Turn("user", prompt.question)]
-        roles = ["system", *(turn.role for turn in turns)]
-        asked = (*prompt.passages, turns[0].text)
-        contents: list[tuple[str, ...]] = [(prompt.system,), asked, *((turn.text,) for turn in turns[1:])]
-        rendered = self._render([(role, f"\x1a{number}\x1a") for number, role in enumerate(roles)])
-        parts = _MARK.split(rendered)
-        if [int(n) for n in parts[1::2]] != list(range(len(roles))):
-            raise MianpuError(f"the chat template of {self.name} cannot be used (it drops messages): choose another chat model")
-        blocks = []
-        for number, part in enumerate(parts):
-            if number % 2:
-                blocks += [self._tokenise(text, special=False) for text in contents[int(part)]]
-            else:
-                blocks.append(self._tokenise(part, special=True))
-        if self._api.llama_vocab_get_add_bos(self._vocab):
-            first = self._api.llama_vocab_bos(self._vocab)
-            blocks[0] = [first, *(t for t in blocks[0] if t != first)]
-        return blocks
-
-    def _render(self, messages: Sequence[tuple[str, str]]) -> str:
-        array = (self._api.llama_chat_message * len(messages))()
-        for slot, (role, content) in zip(array, messages, strict=True):
-            slot.role, slot.content = role.encode(), content.encode()
-        size = 256 * len(messages) + 1024
-        buffer = ctypes.create_string_buffer(size)
-        # None as the template would mean ChatML, which another model may never have seen.
-        length = -1 if not self._template else self._api.llama_chat_apply_template(
-            self._template, array, len(messages), True, buffer, size
-        )  # fmt: skip
-        if not 0 <= length <= size:
-            raise MianpuError(f"{self.name} has no chat template that llama.cpp knows: choose an instruction-tuned model")
-        return buffer.raw[:length].decode("utf-8")
-
-    def _tokenise(self, text: str, *, special: bool) -> list[int]:
-        data = text.encode("utf-8", "replace")
-        room = len(data) + 8
-        tokens = (self._api.llama_token * room)()
-        count = self._api.llama_tokenize(self._vocab, data, len(data), tokens, room, False, special)
-        if count < 0:
-            raise MianpuError("a text is too long for the chat model: shorten it")
-        return list(tokens[:count])
+            self.states.retain({block_name(passage) for passage in passages} | {_PREFIX})
 
     # --- evaluation (worker thread only) --------------------------------------------------------------------------
 
     def _generate(self, prompt: Prompt, max_tokens: int, halted: Callable[[], bool]) -> Iterator[str]:
         began = time.perf_counter()
-        read = self._as_read(prompt)
+        read = self._format.tokens(prompt)
         generated, first_s = 0, 0.0
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         guard = LoopGuard()
@@ -271,7 +200,7 @@ class LlamaChat:
             if halted() or not attention.evaluate([*tokens, *draft], halted, outputs=len(draft) + 1):
                 return
 
-    def _take_in(self, read: _Read, halted: Callable[[], bool]) -> bool:
+    def _take_in(self, read: PromptTokens, halted: Callable[[], bool]) -> bool:
         """Bring a prompt into sequence 0, from states where there are any; False when it was stopped."""
         attention, tokens = self.attention, read.tokens
         self._keep_prefix(read.prefix, halted, evaluate=False)
@@ -316,7 +245,7 @@ class LlamaChat:
             digest.update(len(tokens).to_bytes(4, "little") + b"".join(t.to_bytes(4, "little") for t in tokens))
         return f"{name}-{digest.hexdigest()}"
 
-    def _save_first(self, read: _Read) -> None:
+    def _save_first(self, read: PromptTokens) -> None:
         """Keep the state of the first passage of a prompt just answered: it was read behind the prefix, so it is exact."""
         if self.states is None or not read.passages:
             return
@@ -330,26 +259,25 @@ class LlamaChat:
         store = self.states
         if store is None:
             return False
-        if self._missing:
-            name, prefix, passage = self._missing.popleft()
-        else:
+        if not self._missing:
             figures = store.figures()
             prompt = next(self._wanted, None) if figures.size < _FULL * figures.budget else None
             if prompt is None:
                 return False
-            read = self._as_read(prompt)
-            (name, start, end), prefix = read.passages[0], read.prefix
-            passage = read.tokens[start:end]
+            self._missing.append(self._format.tokens(prompt).first_passage())
+        wanted = self._missing.popleft()
+        if not self._make_state(*wanted, halted) and halted():
+            self._missing.append(wanted)
+        return True
+
+    def _make_state(self, name: str, prefix: Sequence[int], passage: Sequence[int], halted: Callable[[], bool]) -> bool:
+        """Keep the state of a passage, if it is not kept yet; False when it could not be made."""
         key = self._key(name, prefix, passage)
-        if key in store:
-            return True
+        if self.states is None or key in self.states:
+            return self.states is not None
         self._keep_prefix(prefix, halted)
         state = self.attention.state_of(prefix, passage, halted)
-        if state is not None:
-            store.put(key, state)
-        elif halted():
-            self._missing.append((name, prefix, passage))
-        return True
+        return state is not None and self.states.put(key, state)
 
     def _piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(64)
@@ -375,15 +303,6 @@ class LlamaChat:
 
     def _raise_flag(self, up: bool) -> None:
         self._flag[0] = b"\x01" if up else b"\x00"
-
-
-def _joined(blocks: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    return tuple(token for block in blocks for token in block)
-
-
-def _block_name(passage: str) -> str:
-    """What the name of a passage's state begins with; the rest of the name says by which model and behind what it was made."""
-    return content_hash(passage)[:24]
 
 
 def _identity(path: Path) -> bytes:

@@ -131,7 +131,9 @@ class Watcher:
             self.counts[what] += len(names)
             for name in names:
                 self._say(f"{what}: {name}")
-        failures = {f"not ingested: {path}: {reason}" for path, reason in (*summary.failed, *summary.skipped)}
+        failures = {f"not ingested: {path}: {reason}" for path, reason in (*summary.failed, *summary.skipped)} | {
+            f"in part: {path}: {reason}" for path, reason in summary.incomplete
+        }
         for line in sorted(failures - self._told):
             self._say(line)
         self._told = failures

@@ -53,12 +53,14 @@ def evaluate(args: argparse.Namespace) -> int:
         if args.answers:
             from assistant.answer_evaluation import measure_answers
             from assistant.llama import LlamaChat
+            from assistant.states import StateStore
 
-            chat = LlamaChat(chat_model_path(args.chat_model, progress))
-            try:
-                value["answers"] = measure_answers(questions, library, embedder, graph, chat, progress)
-            finally:
-                chat.close()
+            with tempfile.TemporaryDirectory() as folder:
+                chat = LlamaChat(chat_model_path(args.chat_model, progress), states=StateStore(Path(folder), 2**31))
+                try:
+                    value["answers"] = measure_answers(questions, library, embedder, graph, chat, progress)
+                finally:
+                    chat.close()
     return _print(args, value)
 
 
