@@ -144,8 +144,10 @@ def test_ctrl_c_ends_the_command_with_a_summary(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "a.md").write_text(note("甲"), "utf-8")
+    # A shell may have started the tests with Ctrl-C ignored, which every process below inherits.
     code = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.fakes import WordEmbedder
 from ingest.models import embedding, model_files
 from pathlib import Path
@@ -156,12 +158,17 @@ from web.cli import main
 sys.exit(main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", code, "ingest", "--watch", str(notes), "--library", str(tmp_path / "library")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-    assert process.stdout is not None
-    assert process.stdout.readline() == "added: a.md\n"
-    time.sleep(1)
-    os.kill(process.pid, signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "added: a.md\n"
+            time.sleep(1)
+            os.kill(process.pid, signal.SIGINT)
+            out, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, error
     assert "stopped following: 1 added" in out
     assert "Traceback" not in error

@@ -1,12 +1,15 @@
 """What a person does on the page, in a real browser against the real models."""
 
 import re
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from assistant import history
+from assistant.llm import ChatModel, Prompt
 from tests.browser.conftest import Served, Visitor
 
 pytestmark = [
@@ -69,7 +72,25 @@ def test_formulas_are_drawn(visitor: Visitor) -> None:
     expect(page.locator("#reader-dialog m-tex").first.locator(".katex")).to_be_visible()
 
 
-def test_stop_frees_the_page_at_once(visitor: Visitor) -> None:
+class Unhurried:
+    """The real model, with a pause behind every piece: what it writes must not be over before the test can stop it."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self.name, self._model = model.name, model
+
+    def token_count(self, text: str) -> int:
+        return self._model.token_count(text)
+
+    def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
+        for piece in self._model.stream(prompt, max_tokens=max_tokens, stop=stop, waiting=waiting):
+            yield piece
+            stop.wait(0.3)
+
+
+def test_stop_frees_the_page_at_once(served: Served, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = served.desk.assistant.chat_model
+    assert model is not None
+    monkeypatch.setattr(served.desk.assistant, "chat_model", Unhurried(model))
     page = visitor.open()
     ask(page, "KV cache 的大小怎么计算？请详细说明每一项。")
     expect(page.locator("#live .turn[data-stage=reading], #live .turn[data-stage=writing]")).to_be_visible(timeout=ANSWERED)
