@@ -43,11 +43,15 @@ class LlamaChat:
     """A GGUF chat model. Threads may share it: they are served one after the other, in the order they came.
 
     ``context`` is the number of tokens of prompt and answer together; ``threads`` defaults to the physical cores this process may
-    use; ``states`` keeps what was computed for passages (without it every prompt is read whole). Raises MianpuError when the file
-    is missing, damaged or no chat model.
+    use; ``states`` keeps what was computed for passages (without it every prompt is read whole). The first passage of a prompt
+    comes from its state exactly as if it were read; ``join`` takes the others from theirs as well, which is faster and costs facts:
+    over 8 questions the generated text had .48 of the key points instead of .88. Raises MianpuError when the file is missing,
+    damaged or no chat model.
     """
 
-    def __init__(self, path: Path, *, context: int = 4096, threads: int | None = None, states: StateStore | None = None) -> None:
+    def __init__(
+        self, path: Path, *, context: int = 4096, threads: int | None = None, states: StateStore | None = None, join: bool = False
+    ) -> None:
         _check_file(path)
         # Imported here: it takes most of a second, and only the commands that answer need it.
         import llama_cpp
@@ -82,6 +86,7 @@ class LlamaChat:
         self._sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         llama_cpp.llama_sampler_chain_add(self._sampler, llama_cpp.llama_sampler_init_greedy())
         self.states = states
+        self.join = join
         self._identity = _identity(path) if states is not None else b""
         self._missing: deque[tuple[str, tuple[int, ...], tuple[int, ...]]] = deque(maxlen=_MISSING)
         self._wanted: Iterator[Prompt | None] = iter(())
@@ -206,7 +211,7 @@ class LlamaChat:
         self._keep_prefix(read.prefix, halted, evaluate=False)
         attention.reuse(tokens)
         for number, (name, start, end) in enumerate(read.passages):
-            if len(attention.cells) >= end or self.states is None:
+            if len(attention.cells) >= end or self.states is None or (number and not self.join):
                 continue
             passage = tokens[start:end]
             skip = _JOINING if number else 0  # the first passage stands where its state was made: nothing is lost there

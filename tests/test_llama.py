@@ -304,6 +304,7 @@ FACTS = tuple(f"城市{name}的市长叫{mayor},那里的人口是{number}万,�
 def reusing(chat: LlamaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LlamaChat:
     """The model with a store of its own, empty, and nothing in its cache."""
     monkeypatch.setattr(chat, "states", StateStore(tmp_path / "states", 64 * 2**20))
+    monkeypatch.setattr(chat, "join", True)
     chat._missing.clear()
     chat.attention.forget()
     return chat
@@ -413,6 +414,21 @@ def test_a_model_that_cannot_move_keys_reads_all_but_the_first(reusing: LlamaCha
     assert "林石" in ask(reusing, prompt)
     timings, read = reusing.last_timings, reusing._format.tokens(prompt)
     assert timings is not None and timings.reused_tokens == read.passages[0][2]
+
+
+@pytest.mark.model
+def test_without_joining_the_first_passage_is_reused_and_the_answer_is_that_of_reading_whole(
+    reusing: LlamaChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reusing, "join", False)
+    prepared(reusing, *FACTS[:2])
+    prompt = Prompt(SYSTEM, FACTS[:2], (), "乙山的市长叫什么?")
+    before = reusing.attention.evaluated
+    reused = last_logits_after(reusing, prompt)
+    read = reusing._format.tokens(prompt)
+    assert reusing.attention.evaluated - before == len(read.tokens) - read.passages[0][2]
+    monkeypatch.setattr(reusing, "states", None)
+    assert float(np.corrcoef(reused, last_logits_after(reusing, prompt))[0, 1]) > 0.999
 
 
 @pytest.mark.model
