@@ -67,7 +67,7 @@ def measure_answers(
     """The report, with the names DESIGN.md fixes.
 
     Every question is answered twice from the same passages: under ``read_whole`` the model reads its whole prompt; in the figures
-    above, the passages come from their attention states, made before the question and read from the disk.
+    above, what the model reuses (the first passage; all with ``join``) comes from attention states made before the question.
     """
     assistant = Assistant(library, embedder, graph, chat)
     states, joined, whole = chat.states, [], []

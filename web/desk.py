@@ -13,10 +13,9 @@ from assistant.schedule import cards_due
 from ingest.cleaning.restoring import restore, undo
 from ingest.errors import Interrupted, MianpuError
 from ingest.pipeline import PIPELINE, IngestSummary, ingest
+from ingest.storage.backup import UPLOADS
 from ingest.storage.library import Library
 from kg.graph import ConceptGraph
-
-UPLOADS = "uploads"  # folder below the library that keeps what was dropped onto the page
 
 
 @dataclass(frozen=True, slots=True)
