@@ -1,4 +1,4 @@
-"""Hand-written sentences about five short notes, each marked with whether the notes say it. The thresholds of ``assistant.support``
+"""Hand-written sentences about five short notes, each marked with whether the notes say it. The thresholds of ``assistant.answers.support``
 were chosen on these; nothing here comes from a labelled set."""
 
 NOTES = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assistant import answering, history
-from assistant.answering import (
+from assistant.answers import answering, history
+from assistant.answers.answering import (
     Answer,
     Assistant,
     CheckedSentence,
@@ -31,9 +31,9 @@ from assistant.answering import (
     answer_to_json,
     standalone,
 )
-from assistant.llama import LlamaChat
-from assistant.llm import Prompt
-from assistant.retrieval import Hit, SearchResult
+from assistant.engine.llama import LlamaChat
+from assistant.engine.llm import Prompt
+from assistant.retrieval.search import Hit, SearchResult
 from ingest.document import Passage
 from ingest.errors import MianpuError
 from ingest.models.embedding import load_embedder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assistant.claims import Known, names, numbers, opposed
+from assistant.answers.claims import Known, names, numbers, opposed
 
 
 @pytest.mark.parametrize(

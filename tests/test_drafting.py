@@ -1,6 +1,6 @@
 """Drafts: found by what stood before, as long as the match and the last draft allow, and never found at the very end."""
 
-from assistant.drafting import LONGEST, PromptLookup
+from assistant.engine.drafting import LONGEST, PromptLookup
 
 LINE = list(range(100, 140))
 

@@ -2,8 +2,16 @@
 
 import pytest
 
-from assistant.evaluation import RankedQuestion, auroc, expected_calibration_error, measures, recall, reciprocal_rank, report
-from assistant.labels import Gold, LabelledQuestion, SpanFinder
+from assistant.measures.evaluation import (
+    RankedQuestion,
+    auroc,
+    expected_calibration_error,
+    measures,
+    recall,
+    reciprocal_rank,
+    report,
+)
+from assistant.measures.labels import Gold, LabelledQuestion, SpanFinder
 from ingest.document import Passage
 
 TEXT = "甲甲乙乙丙丙丁丁"

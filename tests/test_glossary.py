@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from assistant.questions import AREA_NAMES
+from assistant.interviews.questions import AREA_NAMES
 from kg.concepts import GLOSSARY_FILE, Concept, Glossary
 
 

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from assistant import grading, grading_evaluation
-from assistant.grading import Grade, KeyPoint, Weights, grade, key_points, shipped_weights
-from assistant.grading_evaluation import evaluate_grading, fit, load, overlap_grade
-from assistant.marking import FEATURES, gather
+from assistant.interviews import grading
+from assistant.interviews.grading import Grade, KeyPoint, Weights, grade, key_points, shipped_weights
+from assistant.interviews.marking import FEATURES, gather
+from assistant.measures import grading_evaluation
+from assistant.measures.grading_evaluation import evaluate_grading, fit, load, overlap_grade
 from ingest.errors import UsageError
 from kg.concepts import Glossary
 from tests.fakes import WordEmbedder

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assistant.growth import StandIn, measure_growth, write_corpus
+from assistant.measures.growth import StandIn, measure_growth, write_corpus
 from ingest.pipeline import ingest
 from ingest.progress import no_progress
 from ingest.storage.library import Library

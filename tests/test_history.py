@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import history
+from assistant.answers import history
 from ingest.errors import UsageError
 from ingest.storage.library import Library
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant import interview, schedule
-from assistant.grading import Grade, KeyPoint, MarkedPoint
-from assistant.interview import (
+from assistant.interviews import interview, schedule
+from assistant.interviews.grading import Grade, KeyPoint, MarkedPoint
+from assistant.interviews.interview import (
     Answered,
     AskQuestion,
     End,
@@ -27,7 +27,7 @@ from assistant.interview import (
     SkipQuestion,
     Status,
 )
-from assistant.questions import Bank, Question, pair_of, question_bank, topic_name
+from assistant.interviews.questions import Bank, Question, pair_of, question_bank, topic_name
 from ingest.errors import UsageError
 from ingest.storage.library import Library
 from kg.concepts import Glossary

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.labels import Gold, SpanFinder, key_point_share, read_questions, squad_documents
+from assistant.measures.labels import Gold, SpanFinder, key_point_share, read_questions, squad_documents
 from ingest.document import Passage
 from ingest.errors import UsageError
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from assistant import llama
-from assistant.cores import physical_cores
-from assistant.drafting import PromptLookup
-from assistant.llama import LlamaChat, _identity
-from assistant.llm import Prompt, Turn
-from assistant.states import StateStore
+from assistant.engine import llama
+from assistant.engine.cores import physical_cores
+from assistant.engine.drafting import PromptLookup
+from assistant.engine.llama import LlamaChat, _identity
+from assistant.engine.llm import Prompt, Turn
+from assistant.engine.states import StateStore
 from ingest.errors import MianpuError
 from ingest.models.model_files import chat_model_path
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assistant.llm import LoopGuard
+from assistant.engine.llm import LoopGuard
 
 
 def stops_at(text: str, size: int = 3) -> int | None:

@@ -1,8 +1,8 @@
 import pytest
 
-from assistant import marking
-from assistant.marking import compare, opposites, parts, rivals, units, windows, without_orders
-from assistant.matching import highlights
+from assistant.interviews import marking
+from assistant.interviews.marking import compare, opposites, parts, rivals, units, windows, without_orders
+from assistant.interviews.matching import highlights
 from kg.concepts import Glossary
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import benchmark, precision
+from assistant.measures import benchmark, precision
 from web import measures
 from web.cli import main
 

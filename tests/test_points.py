@@ -1,6 +1,6 @@
 import pytest
 
-from assistant.points import MOST, KeyPoint, key_points
+from assistant.interviews.points import MOST, KeyPoint, key_points
 
 
 def texts(reference: str, question: str = "") -> list[str]:

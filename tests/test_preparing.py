@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from assistant import prompts
-from assistant.llm import Prompt
-from assistant.preparing import prepare
+from assistant.answers import prompts
+from assistant.engine.llm import Prompt
+from assistant.engine.preparing import prepare
 from tests.small_library import parsed, publish, small_library
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from assistant import prompts
-from assistant.llm import Turn
+from assistant.answers import prompts
+from assistant.engine.llm import Turn
 from ingest.document import Passage
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fsrs import Rating
 
-from assistant import schedule
-from assistant.questions import pair_of, question_bank
+from assistant.interviews import schedule
+from assistant.interviews.questions import pair_of, question_bank
 from ingest.storage.library import Library
 from kg.concepts import Glossary
 from tests.small_library import GLOSSARY, parsed, publish, small_library

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from assistant import queue as queue_module
-from assistant.queue import FairQueue
+from assistant.engine import queue as queue_module
+from assistant.engine.queue import FairQueue
 from ingest.errors import MianpuError
 
 

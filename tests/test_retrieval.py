@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.retrieval import Candidates, Ranking, answerable_features, normalised, probability, search, select, shipped_ranking
+from assistant.retrieval.search import (
+    Candidates,
+    Ranking,
+    answerable_features,
+    normalised,
+    probability,
+    search,
+    select,
+    shipped_ranking,
+)
 from ingest.document import Passage
 from ingest.storage.library import Library, passage_hash, question_hash
 from kg.concepts import Glossary

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fsrs import Card, Rating, Scheduler, State
 
-from assistant import schedule
+from assistant.interviews import schedule
 from ingest.storage.library import Library
 from tests.small_library import parsed, publish, small_library
 

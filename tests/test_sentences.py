@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.sentences import SentenceStream, Span, split, states_something, without_marker
+from assistant.answers.sentences import SentenceStream, Span, split, states_something, without_marker
 
 
 def cut(text: str) -> list[str]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant import schedule, session
-from assistant.interview import AskQuestion, Finished, Phase, ShowGrade, ShowReference, Status
-from assistant.session import InterviewSession, load_interview, saved_interviews
+from assistant.interviews import schedule, session
+from assistant.interviews.interview import AskQuestion, Finished, Phase, ShowGrade, ShowReference, Status
+from assistant.interviews.session import InterviewSession, load_interview, saved_interviews
 from ingest.errors import MianpuError, UsageError
 from ingest.storage.library import Library
 from kg.concepts import Glossary

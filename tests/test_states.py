@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.states import STATES, StateStore, library_states
+from assistant.engine.states import STATES, StateStore, library_states
 
 HEAD = 10  # bytes before the state in its file
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from assistant.language import Centres, is_chinese
-from assistant.support import Citation, Evidence, RememberingEmbedder
+from assistant.answers.support import Citation, Evidence, RememberingEmbedder
+from assistant.retrieval.language import Centres, is_chinese
 from ingest.document import Passage
 from ingest.errors import MianpuError
 from ingest.models.embedding import load_embedder

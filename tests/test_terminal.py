@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant.answering import Answer, CheckedSentence, Citation, Done, Event, Sentence, Token
-from assistant.interview import Phase
-from assistant.session import InterviewSession, saved_interviews
+from assistant.answers.answering import Answer, CheckedSentence, Citation, Done, Event, Sentence, Token
+from assistant.interviews.interview import Phase
+from assistant.interviews.session import InterviewSession, saved_interviews
 from ingest.errors import MianpuError
 from ingest.storage.library import Library
 from kg.concepts import Glossary, refresh_mentions

@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from fsrs import Rating
 
-from assistant import history
-from assistant.answering import Assistant
-from assistant.llm import Prompt
-from assistant.questions import question_bank
-from assistant.schedule import card_of, cards_due, review
-from assistant.session import InterviewSession
+from assistant.answers import history
+from assistant.answers.answering import Assistant
+from assistant.engine.llm import Prompt
+from assistant.interviews.questions import question_bank
+from assistant.interviews.schedule import card_of, cards_due, review
+from assistant.interviews.session import InterviewSession
 from ingest.errors import MianpuError, UsageError
 from ingest.pipeline import ingest
 from ingest.storage.library import Library

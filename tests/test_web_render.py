@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant import events
-from assistant.events import Answer
-from assistant.grading import Grade, KeyPoint, MarkedPoint
-from assistant.interview import Outcome, Status
-from assistant.questions import Question
-from assistant.retrieval import Hit, SearchResult
-from assistant.support import CheckedSentence, Citation
+from assistant.answers import events
+from assistant.answers.events import Answer
+from assistant.answers.support import CheckedSentence, Citation
+from assistant.interviews.grading import Grade, KeyPoint, MarkedPoint
+from assistant.interviews.interview import Outcome, Status
+from assistant.interviews.questions import Question
+from assistant.retrieval.search import Hit, SearchResult
 from ingest.document import Cut, Document, Passage, QuestionAnswer
 from kg.concepts import Concept, Glossary
 from web import interview, library, maplayout, texts

@@ -12,9 +12,9 @@ from html import escape
 
 import gradio as gr
 
-from assistant import answering, history
-from assistant.llm import Turn as Said
-from assistant.prompts import language as language_of
+from assistant.answers import answering, history
+from assistant.answers.prompts import language as language_of
+from assistant.engine.llm import Turn as Said
 from ingest.errors import MianpuError
 from web.desk import Desk
 from web.markdown import inline

@@ -168,7 +168,7 @@ def _keep(args: argparse.Namespace) -> int:
 
 
 def _questions(args: argparse.Namespace) -> int:
-    from assistant.questions import question_bank, topic_name
+    from assistant.interviews.questions import question_bank, topic_name
 
     with Library.open(args.library) as library:
         glossary = Glossary.load()
@@ -196,7 +196,7 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from assistant.schedule import mend_cards
+    from assistant.interviews.schedule import mend_cards
     from ingest.storage.checks import problems
     from ingest.storage.repair import repair
 
@@ -247,7 +247,7 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _search(args: argparse.Namespace) -> int:
-    from assistant.retrieval import search
+    from assistant.retrieval.search import search
     from ingest.models.embedding import load_embedder
 
     _require_words(args.question)
@@ -285,9 +285,9 @@ def _search(args: argparse.Namespace) -> int:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from assistant.answering import Assistant, answer, answer_to_json
-    from assistant.llama import LlamaChat
-    from assistant.states import library_states
+    from assistant.answers.answering import Assistant, answer, answer_to_json
+    from assistant.engine.llama import LlamaChat
+    from assistant.engine.states import library_states
     from ingest.models.embedding import load_embedder
     from ingest.models.model_files import chat_model_path
     from web.terminal import print_answer
@@ -361,7 +361,7 @@ def _require_words(question: str) -> None:
 
 
 def _interview(args: argparse.Namespace) -> int:
-    from assistant.session import InterviewSession, saved_interviews
+    from assistant.interviews.session import InterviewSession, saved_interviews
     from ingest.models.embedding import load_embedder
     from web.terminal import Terminal
 

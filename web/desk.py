@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-from assistant.answering import Assistant
-from assistant.questions import Bank, question_bank
-from assistant.schedule import cards_due
+from assistant.answers.answering import Assistant
+from assistant.interviews.questions import Bank, question_bank
+from assistant.interviews.schedule import cards_due
 from ingest.cleaning.restoring import restore, undo
 from ingest.errors import Interrupted, MianpuError
 from ingest.pipeline import PIPELINE, IngestSummary, ingest

@@ -10,10 +10,10 @@ from html import escape
 import gradio as gr
 from fsrs import Rating
 
-from assistant import interview
-from assistant.grading import Grade
-from assistant.interview import Effect, InterviewState, Outcome, Phase, Report, ShowGrade, Status
-from assistant.session import InterviewSession, SavedInterview, saved_interviews
+from assistant.interviews import interview
+from assistant.interviews.grading import Grade
+from assistant.interviews.interview import Effect, InterviewState, Outcome, Phase, Report, ShowGrade, Status
+from assistant.interviews.session import InterviewSession, SavedInterview, saved_interviews
 from ingest.document import QuestionAnswer
 from ingest.errors import MianpuError
 from web.concepts import area_name

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant.evaluation import report, retrieve
-from assistant.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
+from assistant.measures.evaluation import report, retrieve
+from assistant.measures.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
 from ingest.document import content_hash
 from ingest.errors import MianpuError, UsageError
 from ingest.models.embedding import SentenceEmbedder, load_embedder
@@ -26,12 +26,12 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measure retrieval on a labelled file; with ``--answers`` answers, with ``--grading`` marking."""
     progress = TerminalProgress()
     if args.grading:
-        from assistant.grading_evaluation import evaluate_grading
+        from assistant.measures.grading_evaluation import evaluate_grading
 
         return _print(args, evaluate_grading(args.file, load_embedder(args.embedding_model, progress)))
     questions = read_questions(args.file)[: args.limit]
     if args.precision:
-        from assistant.precision import compare_precisions
+        from assistant.measures.precision import compare_precisions
 
         if args.documents is None or not args.documents.exists():
             raise UsageError("name the folder of the documents the labels speak of with --documents")
@@ -47,13 +47,13 @@ def evaluate(args: argparse.Namespace) -> int:
         rows = retrieve(questions, library, embedder, graph, progress)
         value = report(rows, finder)
         if args.fit:
-            from assistant.fitting import fit_answerable
+            from assistant.measures.fitting import fit_answerable
 
             value["fit"] = fit_answerable(rows)
         if args.answers:
-            from assistant.answer_evaluation import measure_answers
-            from assistant.llama import LlamaChat
-            from assistant.states import StateStore
+            from assistant.engine.llama import LlamaChat
+            from assistant.engine.states import StateStore
+            from assistant.measures.answer_evaluation import measure_answers
 
             with tempfile.TemporaryDirectory() as folder:
                 chat = LlamaChat(chat_model_path(args.chat_model, progress), states=StateStore(Path(folder), 2**31))
@@ -91,9 +91,9 @@ def _library_of(args: argparse.Namespace, questions: list[LabelledQuestion], emb
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Measure speed; assistant/benchmark.py and web/startup.py say what each figure means."""
-    from assistant.benchmark import measure, spread
-    from assistant.growth import measure_growth, write_corpus
+    """Measure speed; assistant/measures/benchmark.py and web/startup.py say what each figure means."""
+    from assistant.measures.benchmark import measure, spread
+    from assistant.measures.growth import measure_growth, write_corpus
     from web.commands import starter_notes
     from web.startup import measure_start
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from fsrs import Card, Rating
 
-from assistant import interview
-from assistant.questions import Bank
-from assistant.schedule import SCHEDULER, card_of
+from assistant.interviews import interview
+from assistant.interviews.questions import Bank
+from assistant.interviews.schedule import SCHEDULER, card_of
 from ingest.errors import UsageError
 from ingest.storage.library import Library
 

@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from assistant.schedule import DueCard, Statistics, due, sleeping, statistics
+from assistant.interviews.schedule import DueCard, Statistics, due, sleeping, statistics
 from ingest.storage.library import Library
 from web.concepts import area_name
 from web.desk import Desk

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvicorn
 
-from assistant.answering import Assistant
-from assistant.llama import LlamaChat
-from assistant.preparing import prepare
-from assistant.states import STATES_MB, StateStore, library_states
+from assistant.answers.answering import Assistant
+from assistant.engine.llama import LlamaChat
+from assistant.engine.preparing import prepare
+from assistant.engine.states import STATES_MB, StateStore, library_states
 from ingest.errors import MianpuError
 from ingest.models.embedding_process import start_embedder
 from ingest.models.model_files import chat_model_path

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from assistant.answering import Answer, Done, Event, Quote, Sentence, Token, Waiting
-from assistant.grading import Grade
-from assistant.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
-from assistant.questions import topic_name
-from assistant.session import InterviewSession
-from assistant.support import Citation
+from assistant.answers.answering import Answer, Done, Event, Quote, Sentence, Token, Waiting
+from assistant.answers.support import Citation
+from assistant.interviews.grading import Grade
+from assistant.interviews.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
+from assistant.interviews.questions import topic_name
+from assistant.interviews.session import InterviewSession
 from ingest.errors import MianpuError
 
 HELP = "写下回答，空行结束 (blank line to send)。/skip 跳过，/show 看参考答案，/end 结束并看报告。"

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 
-from assistant import events
-from assistant.events import Answer, Event, answer_from_json, answer_to_json, sentence_from_json
-from assistant.retrieval import Hit
-from assistant.support import CheckedSentence, Citation
+from assistant.answers import events
+from assistant.answers.events import Answer, Event, answer_from_json, answer_to_json, sentence_from_json
+from assistant.answers.support import CheckedSentence, Citation
+from assistant.retrieval.search import Hit
 from ingest.document import Passage
 from kg.concepts import Concept
 from web.markdown import Span, to_html

@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from assistant import answering
-from assistant.answering import Assistant
-from assistant.llama import LlamaChat
+from assistant.answers import answering
+from assistant.answers.answering import Assistant
+from assistant.engine.llama import LlamaChat
 from ingest.models.embedding import load_embedder
 from ingest.models.model_files import chat_model_path
 from ingest.pipeline import ingest

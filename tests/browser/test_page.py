@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from assistant import history
-from assistant.llm import ChatModel, Prompt
+from assistant.answers import history
+from assistant.engine.llm import ChatModel, Prompt
 from tests.browser.conftest import Served, Visitor
 
 pytestmark = [

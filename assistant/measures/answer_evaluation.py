@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
-from assistant import prompts
-from assistant.answering import Answer, Assistant, Done, Event, NotFound, Passages, Quote, Token, answer
-from assistant.labels import LabelledQuestion, key_point_share
-from assistant.llama import LlamaChat
+from assistant.answers import prompts
+from assistant.answers.answering import Answer, Assistant, Done, Event, NotFound, Passages, Quote, Token, answer
+from assistant.engine.llama import LlamaChat
+from assistant.measures.labels import LabelledQuestion, key_point_share
 from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress
 from ingest.storage.library import Library

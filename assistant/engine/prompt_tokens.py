@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.llm import Prompt, Turn
+from assistant.engine.llm import Prompt, Turn
 from ingest.document import content_hash
 from ingest.errors import MianpuError
 

@@ -1,4 +1,4 @@
-"""Carrying an interview out: the effects of ``assistant.interview`` on a library, for the command and for the page alike.
+"""Carrying an interview out: the effects of ``assistant.interviews.interview`` on a library, for the command and for the page alike.
 
 Every step is saved. A review and the state that follows from it are one transaction, so a kill never records an answer twice; an
 interview that was left is loaded and goes on with the question, the marking or the report it stood at.
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from fsrs import Rating
 
-from assistant import interview, schedule
-from assistant.grading import grade, key_points
-from assistant.interview import Effect, Event, GradeAnswer, Graded, InterviewState, Phase, RecordReview
-from assistant.questions import pair_of, question_bank
+from assistant.interviews import interview, schedule
+from assistant.interviews.grading import grade, key_points
+from assistant.interviews.interview import Effect, Event, GradeAnswer, Graded, InterviewState, Phase, RecordReview
+from assistant.interviews.questions import pair_of, question_bank
 from ingest.document import QuestionAnswer
 from ingest.errors import MianpuError, UsageError
 from ingest.models.embedding import Embedder

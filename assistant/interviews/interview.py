@@ -5,7 +5,7 @@
        |--RevealReference--> graded            '--End, at any time--> finished
 
 The state is a frozen value that survives a round trip through JSON, so an interview can be stopped and resumed anywhere. An event
-that does not fit the phase (a second click, a late grade) changes nothing. ``assistant.session`` carries the effects out.
+that does not fit the phase (a second click, a late grade) changes nothing. ``assistant.interviews.session`` carries the effects out.
 """
 
 import json
@@ -16,9 +16,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from assistant.grading import Grade
-from assistant.questions import NO_QUESTIONS, Bank, Question
-from assistant.schedule import TopicScore, rating_for
+from assistant.interviews.grading import Grade
+from assistant.interviews.questions import NO_QUESTIONS, Bank, Question
+from assistant.interviews.schedule import TopicScore, rating_for
 from ingest.errors import UsageError
 
 REVIEW_BELOW = 65.0  # a score below it puts the question on the list of what to review next

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize  # type: ignore[import-untyped, unused-ignore]
 
-from assistant.grading import Grade, KeyPoint, MarkedPoint, Weights, grade, shipped_weights
-from assistant.marking import FEATURES, gather
+from assistant.interviews.grading import Grade, KeyPoint, MarkedPoint, Weights, grade, shipped_weights
+from assistant.interviews.marking import FEATURES, gather
 from ingest.errors import UsageError
 from ingest.storage.fulltext import words
 from kg.concepts import Glossary
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`fit FILE MORE…` prints weights fitted on the even half of FILE and all of MORE; `measure FILE…` prints the measures."""
     from ingest.models.embedding import load_embedder
 
-    parser = argparse.ArgumentParser(prog="python -m assistant.grading_evaluation", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m assistant.measures.grading_evaluation", description=main.__doc__)
     parser.add_argument("what", choices=["fit", "measure"])
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     options = parser.parse_args(arguments)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from assistant import schedule
+from assistant.interviews import schedule
 from ingest.document import QuestionAnswer, fold
 from ingest.errors import UsageError
 from ingest.storage.library import Library

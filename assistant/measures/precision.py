@@ -8,8 +8,8 @@ from statistics import mean, median
 
 import numpy as np
 
-from assistant.evaluation import measures, retrieve
-from assistant.labels import LabelledQuestion, SpanFinder
+from assistant.measures.evaluation import measures, retrieve
+from assistant.measures.labels import LabelledQuestion, SpanFinder
 from ingest.models.embedding import SentenceEmbedder
 from ingest.pipeline import ingest
 from ingest.progress import Progress

@@ -1,6 +1,6 @@
 """What a chat model is to the rest of the program: a prompt in blocks, a stream of text, and a guard against loops.
 
-The engine itself is ``assistant.llama``; a test passes any class with the same three members.
+The engine itself is ``assistant.engine.llama``; a test passes any class with the same three members.
 """
 
 import re

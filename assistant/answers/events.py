@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from assistant.retrieval import Copy, Hit, SearchResult
-from assistant.support import CheckedSentence, Citation
+from assistant.answers.support import CheckedSentence, Citation
+from assistant.retrieval.search import Copy, Hit, SearchResult
 from ingest.document import Passage, QuestionAnswer
 from kg.concepts import Concept
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assistant.llm import Prompt, Turn
+from assistant.engine.llm import Prompt, Turn
 from ingest.document import Passage
 
 HISTORY_TURNS = 4  # questions and answers of the conversation that the model reads again

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
-from assistant import prompts
-from assistant.language import is_chinese
-from assistant.llm import Prompt
+from assistant.answers import prompts
+from assistant.engine.llm import Prompt
+from assistant.retrieval.language import is_chinese
 from ingest.storage.library import Library
 
 

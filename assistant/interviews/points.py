@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from assistant.sentences import split, states_something
+from assistant.answers.sentences import split, states_something
 from ingest.storage.fulltext import words
 
 MOST = 8

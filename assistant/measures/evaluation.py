@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
 
-from assistant.labels import LabelledQuestion, SpanFinder
-from assistant.retrieval import Ranking, search, shipped_ranking
+from assistant.measures.labels import LabelledQuestion, SpanFinder
+from assistant.retrieval.search import Ranking, search, shipped_ranking
 from ingest.document import Passage
 from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress

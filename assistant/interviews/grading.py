@@ -1,6 +1,6 @@
 """Marking a learner's answer against the key points of a reference: 0..100 with a checklist and reasons.
 
-Each point gets a chance that the answer says it, from the evidence of ``assistant.marking`` and the fitted weights in
+Each point gets a chance that the answer says it, from the evidence of ``assistant.interviews.marking`` and the fitted weights in
 ``grading.toml``. The score is the weighted share of the points. What the question already says earns nothing, nor does a text that
 asks for marks: an answer is data. No language model takes part; the same answer always gets the same mark.
 """
@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assistant.marking import FEATURES, Evidence, Span, asks_for_marks, gather, parts
-from assistant.matching import highlights, joined
-from assistant.points import KeyPoint, key_points
+from assistant.interviews.marking import FEATURES, Evidence, Span, asks_for_marks, gather, parts
+from assistant.interviews.matching import highlights, joined
+from assistant.interviews.points import KeyPoint, key_points
 from kg.concepts import Glossary
 
 if TYPE_CHECKING:

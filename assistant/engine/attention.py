@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
-from assistant.llama_log import last_error
+from assistant.engine.llama_log import last_error
 from ingest.errors import MianpuError
 
 BATCH = 512  # tokens evaluated at once: 151 tokens/s against 118 with 256 (two cores with AVX-512; no difference on AVX2)

@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from assistant.language import Centres, language_centres
+from assistant.retrieval.language import Centres, language_centres
 from ingest.document import Passage, QuestionAnswer
 from ingest.errors import MianpuError
 from ingest.models.embedding import Embedder
@@ -84,7 +84,7 @@ class Ranking:
 @lru_cache(maxsize=1)
 def shipped_ranking() -> Ranking:
     """The ranking that comes with the program."""
-    values = tomllib.loads(files("assistant").joinpath("ranking.toml").read_text(encoding="utf-8"))
+    values = tomllib.loads(files("assistant.retrieval").joinpath("ranking.toml").read_text(encoding="utf-8"))
     answerable = dict(values["answerable"])
     features, intercept, threshold = (answerable[name] for name in ("features", "intercept", "threshold"))
     return Ranking(values["weights"], values["weights_english"], features, intercept, threshold)
@@ -94,7 +94,7 @@ def shipped_ranking() -> Ranking:
 class Candidates:
     """The candidate passages of one question with the raw score of every source (aligned with ``ids``; 0 where it has none).
 
-    ``cosines`` compare the vectors as they are, ``centred`` without what only tells their language (assistant/language.py).
+    ``cosines`` compare the vectors as they are, ``centred`` without what only tells their language (assistant/retrieval/language.py).
     ``named`` has, for each concept the question names, the passages that mention it; ``strangers`` the Latin words of a Chinese
     question that stand nowhere in the library (empty for an English question: its words need not stand there).
     """

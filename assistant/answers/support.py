@@ -19,9 +19,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from assistant.claims import Known, clauses, opposed
-from assistant.language import Centres, is_chinese
-from assistant.sentences import split, states_something, without_marker
+from assistant.answers.claims import Known, clauses, opposed
+from assistant.answers.sentences import split, states_something, without_marker
+from assistant.retrieval.language import Centres, is_chinese
 from ingest.document import Passage
 from ingest.models.embedding import Embedder
 from ingest.storage.fulltext import words

@@ -10,9 +10,9 @@ from statistics import median, quantiles
 
 import psutil
 
-from assistant.answering import Assistant, Done, Quote, Sentence, Token, answer
-from assistant.llama import LlamaChat
-from assistant.retrieval import search
+from assistant.answers.answering import Assistant, Done, Quote, Sentence, Token, answer
+from assistant.engine.llama import LlamaChat
+from assistant.retrieval.search import search
 from ingest.models.embedding import SentenceEmbedder, load_embedder
 from ingest.models.model_files import chat_model_path
 from ingest.pipeline import ingest

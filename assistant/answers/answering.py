@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from assistant import prompts
-from assistant.events import (
+from assistant.answers import prompts
+from assistant.answers.events import (
     Answer,
     Done,
     Event,
@@ -30,11 +30,11 @@ from assistant.events import (
     answer_to_json,
     sentence_from_json,
 )
-from assistant.language import Centres, language_centres
-from assistant.llm import ChatModel, Prompt, Turn
-from assistant.retrieval import Hit, search, select
-from assistant.sentences import SentenceStream, Span, split, states_something
-from assistant.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
+from assistant.answers.sentences import SentenceStream, Span, split, states_something
+from assistant.answers.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
+from assistant.engine.llm import ChatModel, Prompt, Turn
+from assistant.retrieval.language import Centres, language_centres
+from assistant.retrieval.search import Hit, search, select
 from ingest.document import QuestionAnswer, fold
 from ingest.models.embedding import Embedder
 from ingest.storage.library import Library

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from assistant.evaluation import RankedQuestion, auroc, expected_calibration_error
-from assistant.retrieval import shipped_ranking
+from assistant.measures.evaluation import RankedQuestion, auroc, expected_calibration_error
+from assistant.retrieval.search import shipped_ranking
 from ingest.errors import UsageError
 
 FOLDS = 10

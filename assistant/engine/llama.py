@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
-from assistant.cores import physical_cores
-from assistant.drafting import PromptLookup
-from assistant.llama_log import last_error, silence
-from assistant.llm import LoopGuard, Prompt, Timings
-from assistant.prompt_tokens import PromptFormat, PromptTokens, block_name
-from assistant.queue import FairQueue
-from assistant.states import StateStore
+from assistant.engine.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
+from assistant.engine.cores import physical_cores
+from assistant.engine.drafting import PromptLookup
+from assistant.engine.llama_log import last_error, silence
+from assistant.engine.llm import LoopGuard, Prompt, Timings
+from assistant.engine.prompt_tokens import PromptFormat, PromptTokens, block_name
+from assistant.engine.queue import FairQueue
+from assistant.engine.states import StateStore
 from ingest.errors import MianpuError
 
 # llama.cpp's threads meet at a barrier several times a layer and spin there by default. When another process wants a core as well,

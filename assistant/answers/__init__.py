@@ -1,0 +1,1 @@
+"""Question -> what is quoted, written and checked, sentence by sentence; the saved chats."""

@@ -1,0 +1,1 @@
+"""Mock interviews: questions, marking, the session, FSRS cards."""

@@ -1,0 +1,1 @@
+"""What `mianpu eval` and `mianpu bench` measure, and the labelled files they read."""

@@ -1,0 +1,1 @@
+"""Question -> ranked passages, and the chance that they hold the answer."""
