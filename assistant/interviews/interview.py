@@ -5,7 +5,7 @@
        |--RevealReference--> graded            '--End, at any time--> finished
 
 The state is a frozen value that survives a round trip through JSON, so an interview can be stopped and resumed anywhere. An event
-that does not fit the phase (a second click, a late grade) changes nothing. ``assistant.interviews.session`` carries the effects out.
+that does not fit the phase (a second click, a late grade) changes nothing. ``interviews.session`` carries the effects out.
 """
 
 import json

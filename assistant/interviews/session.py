@@ -1,4 +1,4 @@
-"""Carrying an interview out: the effects of ``assistant.interviews.interview`` on a library, for the command and for the page alike.
+"""Carrying an interview out: the effects of ``interviews.interview`` on a library, for the command and for the page alike.
 
 Every step is saved. A review and the state that follows from it are one transaction, so a kill never records an answer twice; an
 interview that was left is loaded and goes on with the question, the marking or the report it stood at.

@@ -94,7 +94,7 @@ def shipped_ranking() -> Ranking:
 class Candidates:
     """The candidate passages of one question with the raw score of every source (aligned with ``ids``; 0 where it has none).
 
-    ``cosines`` compare the vectors as they are, ``centred`` without what only tells their language (assistant/retrieval/language.py).
+    ``cosines`` compare the vectors as they are, ``centred`` without what only tells their language (language.py).
     ``named`` has, for each concept the question names, the passages that mention it; ``strangers`` the Latin words of a Chinese
     question that stand nowhere in the library (empty for an English question: its words need not stand there).
     """
