@@ -229,7 +229,7 @@ def test_marking_beats_word_overlap_by_far() -> None:
 
 
 def test_our_own_labels_are_whole() -> None:
-    questions = load(Path(grading_evaluation.__file__).parents[1] / "tests" / "bench" / "grading_notes.jsonl")
+    questions = load(Path(grading_evaluation.__file__).parents[2] / "tests" / "bench" / "grading_notes.jsonl")
     assert len(questions) >= 12
     for question in questions:
         assert all(hit < len(question.points) for answer in question.answers for hit in answer.hits)
