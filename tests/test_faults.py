@@ -15,6 +15,7 @@ import pytest
 from ingest import pipeline
 from ingest.errors import MianpuError
 from ingest.pipeline import ingest
+from ingest.storage import postings
 from ingest.storage.checks import problems
 from ingest.storage.library import Library
 from tests.fakes import WordEmbedder
@@ -251,7 +252,7 @@ def test_a_reader_does_not_wait_for_a_transaction(tmp_path: Path, notes: Path) -
     with Library.open(tmp_path / "library") as library:
         found: list[int] = []
         with library.transaction() as connection:
-            connection.execute("DELETE FROM passages_words")
+            postings.clear(connection)
             reader = threading.Thread(target=lambda: found.append(len(library.match_words("缓存", 99))))
             reader.start()
             reader.join(5)

@@ -1,12 +1,8 @@
 """Index words: the same for the text and the question, whatever width or case."""
 
-import sqlite3
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ingest.storage.fulltext import match_expression, words
+from ingest.storage.fulltext import words
 
 
 @pytest.mark.parametrize(
@@ -30,23 +26,3 @@ def test_words(text: str, expected: list[str]) -> None:
 
 def test_bigrams_find_what_the_dictionary_cuts_differently() -> None:
     assert set(words("旋转位置编码")) & set(words("位置编码怎么旋转")) >= {"旋转", "位置", "编码"}
-
-
-@given(st.text(max_size=60))
-def test_any_question_is_a_valid_expression(question: str) -> None:
-    expression = match_expression(words(question))
-    if expression:
-        connection = sqlite3.connect(":memory:")
-        try:
-            connection.execute(
-                "CREATE VIRTUAL TABLE t USING fts5 (body, tokenize = \"unicode61 remove_diacritics 0 tokenchars '_'\")"
-            )
-            connection.execute("INSERT INTO t VALUES (?)", (" ".join(words(question)),))
-            assert connection.execute("SELECT count(*) FROM t WHERE t MATCH ?", (expression,)).fetchone() == (1,)
-        finally:
-            connection.close()
-
-
-def test_each_word_is_asked_once() -> None:
-    assert match_expression(["a", "b", "a"]) == '"a" OR "b"'
-    assert match_expression(['a"b']) == '"a""b"'

@@ -80,13 +80,14 @@ def test_a_removed_document_leaves_nothing(tmp_path: Path) -> None:
         library.forget_unused_embeddings()
         counts = {
             table: library.read(f"SELECT count(*) FROM {table}")[0][0]
-            for table in ("documents", "passages", "pairs", "passages_words", "mentions", "embeddings", "bands", "reviews", "cards")
+            for table in ("documents", "passages", "pairs", "words_gone", "mentions", "embeddings", "bands", "reviews", "cards")
         }
         assert counts == {
-            "documents": 1, "passages": 1, "pairs": 0, "passages_words": 1, "mentions": 1, "embeddings": 1, "bands": 0,
+            "documents": 1, "passages": 1, "pairs": 0, "words_gone": 0, "mentions": 1, "embeddings": 1, "bands": 0,
             "reviews": 1, "cards": 1,
         }  # fmt: skip
         assert library.word_counts(["秘密"]) == {"秘密": 0}
+        assert {word for (word,) in library.read("SELECT word FROM words")} == {"kv", "缓存"}
         assert not set(gone) & set(library.vector_contents()[0].tolist())
     with Library.open(tmp_path) as again:  # from the file
         assert again.vector_file_problem() is None

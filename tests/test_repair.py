@@ -55,8 +55,8 @@ BREAKS = {
     "cannot be read": ["UPDATE documents SET headings = '[[' WHERE id = 1"],
     "does not hold what was cut": ["UPDATE documents SET cuts = replace(cuts, '\"start\": 0', '\"start\": 2') WHERE id = 2"],
     "documents without a passage": [
-        "DELETE FROM passages_words WHERE rowid IN (1, 2)",
         "DELETE FROM passages WHERE document_id = 1",
+        "INSERT INTO words_gone VALUES (1), (2)",
     ],
     "passages without a document": ["PRAGMA foreign_keys = OFF", "DELETE FROM documents WHERE id = 2"],
     "pairs without a document": ["PRAGMA foreign_keys = OFF", "UPDATE pairs SET document_id = 99 WHERE id = 1"],
@@ -66,9 +66,14 @@ BREAKS = {
         "INSERT INTO messages (chat_id, role, content, created_at) VALUES (9, 'user', 'x', 'now')",
     ],
     "mentions outside their passage": ['UPDATE mentions SET "end" = 9999 WHERE passage_id = 1'],
-    "passages without a full-text row": ["DELETE FROM passages_words WHERE rowid = 1"],
-    "full-text rows without a passage": ["INSERT INTO passages_words (rowid, headings, body) VALUES (99, 'a', 'b')"],
-    "is of other words": ["UPDATE passages_words SET body = '别的 词' WHERE rowid = 1"],
+    "1 passages are not in the full text (passage 1 first)": ["INSERT INTO words_gone VALUES (1)"],
+    "passages in the full text that are gone": [
+        "UPDATE word_segments SET passages = CAST(passages || x'63000000' AS BLOB),"
+        ' lengths = CAST(lengths || zeroblob(6) AS BLOB), "last" = 99'
+    ],
+    "is of other words": ["UPDATE words SET word = '别的词' WHERE word = '显存'"],
+    "of a segment 9 that is not there": [f"INSERT INTO postings VALUES ({9 << 32}, x'0100000001')"],
+    "belongs to no word or passage": ["DELETE FROM words WHERE word = '显存'"],
     "first copy is missing": ["UPDATE passages SET copy_of = 99 WHERE id = 1"],
     "in no group of copies yet": ["UPDATE passages SET print = 0, copy_of = id WHERE id = 3"],
     "has the print of another text": ["UPDATE passages SET print = 5 WHERE id = 1"],

@@ -14,8 +14,8 @@ from ingest.errors import MianpuError
 from ingest.pipeline import ingest
 from ingest.storage import schema
 from ingest.storage.checks import problems
+from ingest.storage.fulltext import words
 from ingest.storage.library import Library, passage_hash, question_hash
-from ingest.storage.rows import index_words
 from tests.fakes import WordEmbedder
 
 
@@ -95,7 +95,8 @@ def library_of_version_1(folder: Path) -> None:
             )
             connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", (key, vector))
             connection.execute(
-                "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)", (number, *index_words(passage))
+                "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
+                (number, " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))),
             )
         asked, answered = texts[7].index(question), texts[7].index(answer)
         pair = QuestionAnswer("a.md", question, asked, asked + len(question), answer, answered, answered + len(answer))
@@ -135,7 +136,8 @@ def test_a_library_of_the_first_version_is_read_by_the_present_code(tmp_path: Pa
         assert (passage.id, passage.text[:5], passage.headings, passage.page) == (21, "## 什么", ("缓存",), 0)
         assert library.all_pairs("a.md")[0].answer == "缓存把算过的键和值留下。"
         assert library.nearest_passages(np.eye(3, dtype=np.float32)[0], 1) == [(21, 1.0)]
-        assert library.match_words("KV", 5)[0][0] == 21
+        (found,) = library.match_fields("KV", 5)
+        assert found.id == 21 and found.fields["text"] > 0 and found.fields["question"] > 0 and found.fields["heading"] == 0
         assert library.read("SELECT count(*) FROM reviews, chats, messages, cards") == [(1,)]
         assert [line for line in problems(library) if "in no group of copies yet" not in line] == []
         while library.place_copies():

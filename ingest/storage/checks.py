@@ -1,7 +1,7 @@
 """What must hold in every library at every moment, also after a kill: ``mianpu doctor`` and the kill test ask the same."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 
 from ingest.document import Passage
 from ingest.errors import MianpuError
-from ingest.storage import duplicates, rows, vectors
+from ingest.storage import duplicates, postings, rows, vectors
 from ingest.storage.database import RESTORE
 from ingest.storage.library import Library, passage_hash, question_hash
+
+Prints = Mapping[int, tuple[int, tuple[int, ...]]]
 
 # What is counted, how, and what ``ingest.storage.repair`` does about it.
 _COUNTS = (
@@ -29,16 +31,6 @@ _COUNTS = (
         'SELECT count(*) FROM mentions m JOIN passages p ON p.id = m.passage_id WHERE m.start < p.start OR m."end" <= m.start'
         ' OR m."end" > p."end"',
         "mentions",
-    ),
-    (
-        "passages without a full-text row",
-        "SELECT count(*) FROM passages WHERE id NOT IN (SELECT rowid FROM passages_words)",
-        "full text",
-    ),
-    (
-        "full-text rows without a passage",
-        "SELECT count(*) FROM passages_words WHERE rowid NOT IN (SELECT id FROM passages)",
-        "full text",
     ),
 )
 _GROUPS = (
@@ -92,6 +84,15 @@ def _problems(library: Library) -> Iterator[Problem]:
     if library.passage_count() and not library.meta("generation"):
         yield Problem("the library does not say which generation it is", "vectors")
     yield from _learner_problems(library)
+    try:
+        prints = postings.prints(library.read)
+    except ValueError as error:
+        yield Problem(f"the full text cannot be read: {error}", "full text")
+        prints = {}
+    else:
+        stray = prints.keys() - {i for (i,) in library.read("SELECT id FROM passages")}
+        if stray:
+            yield Problem(f"{len(stray)} passages in the full text that are gone", "full text")
     kept: list[tuple[int, str, str]] = []
     for (name,) in library.read("SELECT name FROM documents ORDER BY name"):
         try:
@@ -100,7 +101,8 @@ def _problems(library: Library) -> Iterator[Problem]:
             yield Problem(f"{name}: its headings, cuts, metadata or pages cannot be read ({error})", "documents", name)
             continue
         passages = library.all_passages(name)
-        yield from _word_problems(library, name, passages)
+        if prints:
+            yield from _word_problems(library, name, passages, prints)
         yield from _print_problems(library, name, passages)
         kept += [(p.id, passage_hash(p.embedding_text), f"passage {p.id} of {name}") for p in passages]
         kept += [
@@ -163,10 +165,12 @@ def _document_problems(library: Library, name: str) -> Iterator[Problem]:
         end = max(end, cut.end)
 
 
-def _word_problems(library: Library, name: str, passages: Sequence[Passage]) -> Iterator[Problem]:
-    """Every full-text row holds the words of its passage."""
-    stored = _by_ids(library, "SELECT rowid, headings, body FROM passages_words WHERE rowid", passages)
-    wrong = [p.id for p in passages if p.id in stored and stored[p.id] != rows.index_words(p)]
+def _word_problems(library: Library, name: str, passages: Sequence[Passage], prints: Prints) -> Iterator[Problem]:
+    """The full text holds every passage, with its words."""
+    if missing := [p.id for p in passages if p.id not in prints]:
+        yield Problem(f"{name}: {len(missing)} passages are not in the full text (passage {missing[0]} first)", "full text")
+    expected = zip(passages, rows.index_words(passages, library.all_pairs(name)), strict=True)
+    wrong = [p.id for p, fields in expected if p.id in prints and prints[p.id] != postings.print_of(fields)]
     if wrong:
         yield Problem(f"{name}: the full text of {len(wrong)} passages is of other words (passage {wrong[0]} first)", "full text")
 

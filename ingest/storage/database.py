@@ -53,8 +53,6 @@ class Database:
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
                 migrate(connection)
-                # A view of the full-text index by word: how many passages hold each. Temporary, so it costs nothing on disk.
-                connection.execute("CREATE VIRTUAL TABLE temp.word_counts USING fts5vocab(main, passages_words, row)")
             reading, writing = opened
             reading.execute("PRAGMA query_only = ON")
         except BaseException as error:

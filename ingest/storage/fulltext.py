@@ -53,8 +53,3 @@ def _chinese(run: str) -> list[str]:
     bigrams = [run[i : i + 2] for i in range(len(run) - 1)]
     longer = [word for word in _jieba().cut_for_search(run) if len(word) > 2]
     return bigrams + longer
-
-
-def match_expression(terms: list[str]) -> str:
-    """An FTS5 expression that matches any of the words; each is quoted, so no word can be read as syntax."""
-    return " OR ".join('"' + term.replace('"', '""') + '"' for term in dict.fromkeys(terms))

@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ingest.cleaning import corrections
 from ingest.cleaning.repetition import Edges
 from ingest.document import Cut, Document, Heading, ParsedDocument, Passage, QuestionAnswer
 from ingest.errors import MianpuError
-from ingest.storage import duplicates, vectors
+from ingest.storage import duplicates, postings, vectors
+from ingest.storage.bm25 import FIELD_WEIGHTS, WordIndex, WordMatch
 from ingest.storage.database import Database
-from ingest.storage.fulltext import match_expression, words
+from ingest.storage.fulltext import words
 from ingest.storage.rows import (
     PAIR_COLUMNS,
     PASSAGE_COLUMNS,
     DocumentInfo,
     delete,
+    index_words,
     insert,
     pair_from,
     passage_from,
@@ -46,6 +49,7 @@ class Library:
         self.folder = database.folder
         self._database = database
         self._vectors = VectorIndex(database)
+        self._words = WordIndex(database)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> Self:
@@ -184,8 +188,9 @@ class Library:
         with self.transaction() as connection:
             gone = delete(connection, [*removed, *(p.document.name for p in documents)])
             added = [pair for parsed in documents for pair in insert(connection, parsed, pipeline)]
-            ids = (i for i, _ in added if i < vectors.PAIR_BASE)
+            ids = [i for i, _ in added if i < vectors.PAIR_BASE]
             duplicates.place(connection, [(i, p.text, p.headings) for i, p in zip(ids, _passages(documents), strict=True)])
+            postings.add(connection, list(zip(ids, (f for d in documents for f in index_words(d.passages, d.pairs)), strict=True)))
             values = self.embeddings([h for _, h in added])
             if not self.dimension:
                 raise MianpuError("no embedding model is recorded for this library")
@@ -233,8 +238,9 @@ class Library:
             corrections.rename(connection, {old: new for old, new, _ in renames if old != new})
 
     def forget_unused_embeddings(self) -> int:
-        """Drop embeddings that no passage or question uses any more; returns how many."""
+        """Drop embeddings that no passage or question uses any more, and words; returns how many embeddings."""
         with self.transaction() as connection:
+            postings.forget_unused(connection)
             cursor = connection.execute(
                 "DELETE FROM embeddings WHERE hash NOT IN (SELECT embedding FROM passages UNION SELECT embedding FROM pairs)"
             )
@@ -391,33 +397,34 @@ class Library:
         return [int(row[0]) for row in rows]
 
     def word_counts(self, terms: Sequence[str]) -> dict[str, int]:
-        """For each index word, in how many passages it occurs."""
-        counts = dict.fromkeys(terms, 0)
-        for part in _parts(list(counts)):
-            marks = ",".join("?" * len(part))
-            counts.update(self.read(f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})", part))
-        return counts
+        """For each index word, in how many passages it stands: in text, headings or questions."""
+        return self._words.counts(terms)
 
     def words_of(self, passage_ids: Sequence[int]) -> dict[int, set[str]]:
-        """The index words of passages, headings included, by passage id; as they were when the passage was stored."""
-        found: dict[int, set[str]] = {}
-        for part in _parts(list(passage_ids)):
-            marks = ",".join("?" * len(part))
-            rows = self.read(f"SELECT rowid, headings || ' ' || body FROM passages_words WHERE rowid IN ({marks})", part)
-            found.update((int(i), set(text.split())) for i, text in rows)
-        return found
+        """The index words of passages, headings included, by passage id."""
+        return {p.id: {*words(p.text), *words(" ".join(p.headings))} for p in self.passages(passage_ids)}
 
     def match_words(self, question: str, k: int) -> list[tuple[int, float]]:
-        """(passage id, BM25 score) of the ``k`` best full-text matches; larger is better. Headings weigh as much as the body."""
-        expression = match_expression(words(question))
-        if not expression:
-            return []
-        rows = self.read(
-            "SELECT rowid, -bm25(passages_words, 1.0, 1.0) AS score FROM passages_words"
-            " WHERE passages_words MATCH ? ORDER BY score DESC, rowid LIMIT ?",
-            (expression, k),
-        )
-        return [(int(i), float(score)) for i, score in rows]
+        """(passage id, BM25 score) of the ``k`` best full-text matches; larger is better."""
+        return [(match.id, match.score) for match in self.match_fields(question, k)]
+
+    def match_fields(
+        self, question: str | Mapping[str, float], k: int, weights: Mapping[str, float] = FIELD_WEIGHTS
+    ) -> list[WordMatch]:
+        """The ``k`` best full-text matches, exactly, with the BM25 score of every field (``postings.FIELDS``), best first.
+
+        ``question`` is a text, or index words with the weight of each; ``weights`` are the fields' in the sum they are ranked by.
+        """
+        terms = dict.fromkeys(words(question), 1.0) if isinstance(question, str) else question
+        return self._words.match(terms, k, weights)
+
+    def score_words(self, terms: Mapping[str, float], passage_ids: Sequence[int]) -> dict[str, npt.NDArray[np.float64]]:
+        """For each field the BM25 score (n,) of these passages for weighted index words; 0 where none of them stands."""
+        return self._words.score(terms, passage_ids)
+
+    def words_held(self, terms: Sequence[str], passage_ids: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """How often each passage has each index word in each field: (passages, words, fields); 255 means that or more."""
+        return self._words.held(terms, passage_ids)
 
 
 def _passages(documents: Sequence[ParsedDocument]) -> Iterator[Passage]:

@@ -5,12 +5,12 @@ marked, so that the next ingest does it again.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import numpy as np
 
-from ingest.storage import rows
+from ingest.storage import postings, rows
 from ingest.storage.checks import examine
 from ingest.storage.library import Library, passage_hash, question_hash
 from ingest.structure.splitting import split
@@ -48,7 +48,6 @@ def _remove_orphans(library: Library) -> None:
             ("messages", "chat_id", "chats"),
         ):
             connection.execute(f"DELETE FROM {table} WHERE {column} NOT IN (SELECT id FROM {parent})")
-        connection.execute("DELETE FROM passages_words WHERE rowid NOT IN (SELECT id FROM passages)")
         _next_generation(connection)
 
 
@@ -87,12 +86,23 @@ def _forget_mentions(library: Library) -> None:
 
 def _index_words(library: Library) -> None:
     with library.transaction() as connection:
-        connection.execute("DELETE FROM passages_words")
-        for (name,) in library.read("SELECT name FROM documents"):
-            connection.executemany(
-                "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
-                [(p.id, *rows.index_words(p)) for p in library.all_passages(name)],
-            )
+        postings.clear(connection)
+        for passages in _in_order(library):
+            postings.add(connection, passages)
+
+
+def _in_order(library: Library, size: int = 4096) -> Iterator[list[tuple[int, postings.Fields]]]:
+    """Every passage with its words, in the order of the ids, as the index wants them: documents' ids do not interleave."""
+    waiting: list[tuple[int, postings.Fields]] = []
+    for (name,) in library.read(
+        "SELECT d.name FROM documents d JOIN passages p ON p.document_id = d.id GROUP BY d.id ORDER BY min(p.id)"
+    ):
+        passages = library.all_passages(name)
+        waiting += zip([p.id for p in passages], rows.index_words(passages, library.all_pairs(name)), strict=True)
+        if len(waiting) >= size:
+            yield sorted(waiting, key=lambda item: item[0])
+            waiting = []
+    yield sorted(waiting, key=lambda item: item[0])
 
 
 def _make_keys(library: Library) -> None:

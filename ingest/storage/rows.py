@@ -8,13 +8,15 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from ingest.cleaning.clean import raw_text
 from ingest.cleaning.repetition import edges_of
 from ingest.document import ParsedDocument, Passage, QuestionAnswer, content_hash
-from ingest.storage import duplicates, vectors
+from ingest.storage import duplicates, postings, vectors
 from ingest.storage.fulltext import words
+from ingest.storage.postings import Fields
 
 PASSAGE_COLUMNS = """SELECT p.id, d.name, p.start, p."end", substr(d.text, p.start + 1, p."end" - p.start), p.headings, p.line,
     p.page FROM passages p JOIN documents d ON d.id = p.document_id"""
@@ -52,9 +54,15 @@ def question_hash(text: str) -> str:
     return content_hash("query: " + text)
 
 
-def index_words(passage: Passage) -> tuple[str, str]:
-    """What the full-text index holds of a passage: the words of its headings, and those of its text."""
-    return " ".join(words(" ".join(passage.headings))), " ".join(words(passage.text))
+def index_words(passages: Sequence[Passage], pairs: Sequence[QuestionAnswer]) -> list[Fields]:
+    """What the full-text index holds of the passages of one document: the words of their text, of their headings, and of the
+    questions of the pairs they belong to. Pairs come in reading order."""
+    cut = lru_cache(maxsize=None)(words)
+    found: list[Fields] = []
+    for passage in passages:
+        asked = [q.question for q in pairs if passage.start < q.answer_end and passage.end > q.question_start]
+        found.append((words(passage.text), cut(" ".join(passage.headings)), cut(" ".join(asked))))
+    return found
 
 
 def delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
@@ -70,7 +78,7 @@ def delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
         passages += [i for (i,) in connection.execute("SELECT id FROM passages WHERE document_id = ?", row)]
         pairs += [i for (i,) in connection.execute("SELECT id FROM pairs WHERE document_id = ? AND answer_end > answer_start", row)]
     groups = duplicates.take_out(connection, passages)
-    connection.executemany("DELETE FROM passages_words WHERE rowid = ?", [(i,) for i in passages])
+    postings.remove(connection, passages)
     connection.executemany("DELETE FROM documents WHERE id = ?", documents)
     duplicates.regroup(connection, groups)
     return [*passages, *(i + vectors.PAIR_BASE for i in pairs)]
@@ -79,7 +87,8 @@ def delete(connection: sqlite3.Connection, names: Sequence[str]) -> list[int]:
 def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str) -> list[tuple[int, str]]:
     """Insert one document; returns (vector id, embedding hash) for everything that is searched by vector.
 
-    Its passages are in no group of copies yet: :func:`ingest.storage.duplicates.place` is to follow.
+    Its passages are in no group of copies and not in the full text yet: :func:`ingest.storage.duplicates.place` and
+    :func:`ingest.storage.postings.add` are to follow.
     """
     document, added = parsed.document, []
     edges = edges_of(raw_text(document.text, document.cuts))
@@ -100,10 +109,6 @@ def insert(connection: sqlite3.Connection, parsed: ParsedDocument, pipeline: str
         passage_id = connection.execute(
             'INSERT INTO passages (document_id, start, "end", headings, line, page, embedding) VALUES (?, ?, ?, ?, ?, ?, ?)', row
         ).lastrowid
-        connection.execute(
-            "INSERT INTO passages_words (rowid, headings, body) VALUES (?, ?, ?)",
-            (passage_id, *index_words(passage)),
-        )
         added.append((int(passage_id or 0), digest))
     for pair in parsed.pairs:
         digest = question_hash(pair.question)
