@@ -271,6 +271,8 @@ class _Run:
         self.to_embed += len(unknown)
         if not unknown:
             return
+        from ingest.models.embedding import embed_texts  # with what fetches models: a second that runs without new texts save
+
         model = self.model()
         total = self.ahead.total(self.to_embed)
         for wanted in (False, True):
@@ -281,10 +283,9 @@ class _Run:
                 self.progress("embedding", self.embedded, total)
                 batch = keys[start : start + BATCH]
                 with self.timed("embed"):
-                    encode = model.encode_questions if wanted else model.encode_passages
-                    values = encode([unknown[key][0] for key in batch])
+                    values, codes = embed_texts(model, [unknown[key][0] for key in batch], questions=wanted)
                 with self.timed("write"):
-                    self.library.put_embeddings(batch, values)
+                    self.library.put_embeddings(batch, values, codes)
                 self.embedded += len(batch)
 
     def model(self) -> "Embedder":

@@ -29,6 +29,7 @@ from ingest.errors import UsageError
 from ingest.storage.fulltext import words
 from ingest.storage.library import Library
 from kg.concepts import Concept, Glossary, refresh_mentions
+from kg.walk import ConceptWalk
 
 THRESHOLD = 0.1
 _WEAKEST = 0.02  # what a pair below the threshold counts at least, where only such pairs link two concepts
@@ -106,6 +107,7 @@ class ConceptGraph:
         self._passages = passages
         self._pairs = pairs
         self._words: _ConceptWords | None = None
+        self._walk: ConceptWalk | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -124,6 +126,14 @@ class ConceptGraph:
         graph = together.copy()
         graph.remove_edges_from([(a, b) for a, b, npmi in together.edges(data="npmi") if npmi < THRESHOLD])
         return cls(library, glossary, graph, together, passages, pairs, generation)
+
+    @property
+    def walk(self) -> ConceptWalk:
+        """Personalised PageRank over concepts and passages; prepared at its first use."""
+        with self._lock:
+            if self._walk is None:
+                self._walk = ConceptWalk.over(self._passages)
+            return self._walk
 
     def page(self, key: str) -> ConceptPage:
         """The page of a concept, by key, name or alias. Raises UsageError with the closest names when there is none.

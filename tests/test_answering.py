@@ -33,7 +33,7 @@ from assistant.answers.answering import (
 )
 from assistant.engine.llama import LlamaChat
 from assistant.engine.llm import Prompt
-from assistant.retrieval.search import Hit, SearchResult
+from assistant.retrieval.values import Hit, SearchResult
 from ingest.document import Passage
 from ingest.errors import MianpuError
 from ingest.models.embedding import load_embedder

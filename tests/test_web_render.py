@@ -16,7 +16,7 @@ from assistant.answers.support import CheckedSentence, Citation
 from assistant.interviews.grading import Grade, KeyPoint, MarkedPoint
 from assistant.interviews.interview import Outcome, Status
 from assistant.interviews.questions import Question
-from assistant.retrieval.search import Hit, SearchResult
+from assistant.retrieval.values import Hit, SearchResult
 from ingest.document import Cut, Document, Passage, QuestionAnswer
 from kg.concepts import Concept, Glossary
 from web import interview, library, maplayout, texts

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     sub = add("search", "the passages that match a question", models=True)
     sub.add_argument("question")
     sub.add_argument("-k", type=_positive, default=10, help="how many (10)")
+    sub.add_argument("--explain", action="store_true", help="what each feature gave to each passage's place, and to the chance")
     sub = add("ask", "an answer from the library, every sentence with its source", models=True)
     sub.add_argument("question")
     _chat_options(sub)
@@ -75,7 +76,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="measure over these documents in a library of their own")
     sub.add_argument("--answers", action="store_true", help="generate and measure answers too")
     sub.add_argument("--grading", action="store_true", help="the file holds graded answers: measure marking")
-    sub.add_argument("--fit", action="store_true", help="fit the chance of an answer on these labels; print it cross-validated")
+    sub.add_argument(
+        "--fit", action="store_true", help="fit the ranking and the chance of an answer on these labels; print both cross-validated"
+    )
+    sub.add_argument("--against", type=Path, metavar="REPORT", help="an earlier report (--json): what changed since")
     text = "measure what the fast precision of the embedding model costs beside float32, nothing else"
     sub.add_argument("--precision", action="store_true", help=text)
     sub.add_argument("--limit", type=_positive, help="only the first so many questions")

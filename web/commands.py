@@ -68,8 +68,8 @@ def _print(args: argparse.Namespace, value: object, text: str) -> int:
 
 
 def _ingest(args: argparse.Namespace) -> int:
-    from ingest.models.embedding import folder_fingerprint, load_embedder
-    from ingest.models.model_files import embedding_model_folder, manifest_fingerprint
+    from ingest.models.embedding import load_embedder, model_fingerprint
+    from ingest.models.model_files import embedding_model_folder
     from ingest.pipeline import ingest
 
     paths = [*args.paths, *([starter_notes()] if args.starter_notes else [])]
@@ -80,7 +80,7 @@ def _ingest(args: argparse.Namespace) -> int:
         raise UsageError(f"{missing[0]} does not exist: name files or folders that do")
     progress = TerminalProgress()
     folder = embedding_model_folder(args.embedding_model, progress)
-    fingerprint = manifest_fingerprint(folder) or folder_fingerprint(folder)
+    fingerprint = model_fingerprint(folder)
     with Library.open(args.library, create=True) as library:
         if args.watch:
             return _watch(library, paths, cache(lambda: load_embedder(str(folder))), fingerprint)
@@ -258,6 +258,10 @@ def _search(args: argparse.Namespace) -> int:
         "question": result.question,
         "answerable": round(result.answerable, 4),
         "answered": result.answered,
+        "sure": result.sure,
+        "understood": result.understood,
+        "parts": list(result.parts),
+        "features": {name: round(figure, 4) for name, figure in result.features.items()},
         "nearest_concepts": [concept.name for concept in result.nearest_concepts],
         "hits": [
             {
@@ -270,15 +274,23 @@ def _search(args: argparse.Namespace) -> int:
                 "score": round(hit.score, 4),
                 "cosine": round(hit.cosine, 4),
                 "scores": {name: round(score, 4) for name, score in hit.scores.items()},
+                "gave": {name: round(part, 4) for name, part in hit.gave.items()},
                 "also": [asdict(copy) for copy in hit.also],
             }
             for hit in result.hits
         ],
     }
     lines = [f"chance that the library holds the answer: {result.answerable:.0%}"]
+    if result.understood != result.question:
+        lines.append(f"understood as: {result.understood}")
+    if args.explain:
+        lines += [f"part: {part}" for part in result.parts]
+        lines.append("signs of an answer: " + "  ".join(f"{name} {figure:.2f}" for name, figure in result.features.items()))
     for number, hit in enumerate(result.hits, start=1):
-        scores = "  ".join(f"{name} {score:.2f}" for name, score in hit.scores.items())
-        lines.append(f"\n[{number}] {_place(hit.passage.document, hit.passage.headings)}  score {hit.score:.2f}  ({scores})")
+        lines.append(f"\n[{number}] {_place(hit.passage.document, hit.passage.headings)}  score {hit.score:.2f}")
+        if args.explain:
+            gave = sorted(hit.gave.items(), key=lambda item: -abs(item[1]))
+            lines.append("    " + "  ".join(f"{name} {part:+.2f}" for name, part in gave if abs(part) >= 0.005))
         lines.append(hit.passage.text)
         lines += [f"    also in {copy.document}, line {copy.line}" for copy in hit.also]
     return _print(args, value, "\n".join(lines))

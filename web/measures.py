@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant.measures.evaluation import report, retrieve
+from assistant.measures.evaluation import against, report, retrieve
 from assistant.measures.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
 from ingest.document import content_hash
 from ingest.errors import MianpuError, UsageError
@@ -37,6 +37,7 @@ def evaluate(args: argparse.Namespace) -> int:
             raise UsageError("name the folder of the documents the labels speak of with --documents")
         model = embedding_model_folder(args.embedding_model, progress)
         return _print(args, compare_precisions(questions, args.documents, model, Glossary.load(), progress))
+    earlier = _earlier(args.against) if args.against else {}
     embedder = load_embedder(args.embedding_model, progress)
     with _library_of(args, questions, embedder) as library:
         graph = ConceptGraph.build(library, Glossary.load())
@@ -47,9 +48,11 @@ def evaluate(args: argparse.Namespace) -> int:
         rows = retrieve(questions, library, embedder, graph, progress)
         value = report(rows, finder)
         if args.fit:
-            from assistant.measures.fitting import fit_answerable
+            from assistant.measures.fitting import fit_answerable, fit_ranking
 
-            value["fit"] = fit_answerable(rows)
+            value["fit"] = {"ranking": fit_ranking(rows, finder), "answerable": fit_answerable(rows)}
+        if args.against:
+            value["against"] = against(value, earlier)
         if args.answers:
             from assistant.engine.llama import LlamaChat
             from assistant.engine.states import StateStore
@@ -61,7 +64,19 @@ def evaluate(args: argparse.Namespace) -> int:
                     value["answers"] = measure_answers(questions, library, embedder, graph, chat, progress)
                 finally:
                     chat.close()
+    if not args.json:
+        value.pop("per_question")
     return _print(args, value)
+
+
+def _earlier(path: Path) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} is not a report: give a file that `mianpu eval FILE --json` wrote")
+    return value
 
 
 @contextmanager
@@ -131,5 +146,8 @@ def _lines(value: Mapping[str, object], indent: str = "") -> Iterator[str]:
             yield from _lines(item, indent + "  ")
         elif isinstance(item, Mapping):
             yield f"{indent}{name:12s} " + "  ".join(f"{key} {figure}" for key, figure in item.items())
+        elif isinstance(item, list) and item and isinstance(item[0], str):
+            yield f"{indent}{name}"
+            yield from (f"{indent}  {line}" for line in item)
         else:
             yield f"{indent}{name:12s} {item}"

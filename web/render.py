@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.retrieval.search import Copy
+from assistant.retrieval.values import Copy
 from ingest.cleaning.corrections import Correction
 from ingest.cleaning.restoring import listed_cuts
 from ingest.cleaning.rules import reason_name

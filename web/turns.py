@@ -12,7 +12,7 @@ from html import escape
 from assistant.answers import events
 from assistant.answers.events import Answer, Event, answer_from_json, answer_to_json, sentence_from_json
 from assistant.answers.support import CheckedSentence, Citation
-from assistant.retrieval.search import Hit
+from assistant.retrieval.values import Hit
 from ingest.document import Passage
 from kg.concepts import Concept
 from web.markdown import Span, to_html

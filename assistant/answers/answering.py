@@ -34,7 +34,9 @@ from assistant.answers.sentences import SentenceStream, Span, split, states_some
 from assistant.answers.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
 from assistant.engine.llm import ChatModel, Prompt, Turn
 from assistant.retrieval.language import Centres, language_centres
-from assistant.retrieval.search import Hit, search, select
+from assistant.retrieval.search import search
+from assistant.retrieval.selection import select
+from assistant.retrieval.values import Hit
 from ingest.document import QuestionAnswer, fold
 from ingest.models.embedding import Embedder
 from ingest.storage.library import Library

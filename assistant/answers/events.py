@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from assistant.answers.support import CheckedSentence, Citation
-from assistant.retrieval.search import Copy, Hit, SearchResult
+from assistant.retrieval.values import Copy, Hit, SearchResult
 from ingest.document import Passage, QuestionAnswer
 from kg.concepts import Concept
 

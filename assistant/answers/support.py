@@ -23,7 +23,8 @@ from assistant.answers.claims import Known, clauses, opposed
 from assistant.answers.sentences import split, states_something, without_marker
 from assistant.retrieval.language import Centres, is_chinese
 from ingest.document import Passage
-from ingest.models.embedding import Embedder
+from ingest.models.embedding import Embedder, TokenEmbedder, embed_texts
+from ingest.models.token_codes import Codes
 from ingest.storage.fulltext import words
 from ingest.storage.vectors import Vectors
 
@@ -246,6 +247,17 @@ class RememberingEmbedder:
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         """Vectors (n, d) of questions, unit length."""
         return self._embedder.encode_questions(texts)
+
+    def encode_passages_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Codes]]:
+        """See ``TokenEmbedder``; nothing of it is remembered."""
+        return embed_texts(self._embedder, texts, questions=False)
+
+    def encode_questions_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
+        """See ``TokenEmbedder``; without tokens where the model gives none."""
+        if isinstance(self._embedder, TokenEmbedder):
+            return self._embedder.encode_questions_and_tokens(texts)
+        vectors = self._embedder.encode_questions(texts)
+        return vectors, [vectors[:0]] * len(texts)
 
 
 @lru_cache(maxsize=4096)

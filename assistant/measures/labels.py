@@ -6,12 +6,15 @@ or a SQuAD file (``.json``: data, paragraphs, context, qas), whose contexts are 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ingest.document import Passage, fold
 from ingest.errors import UsageError
+
+LEFT_OUT = 4
+"""Every so manieth question of a SQuAD file is asked a second time with its context left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,10 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuestion:
-    """One question with its labels; ``key_points`` are groups of alternatives, one of each group counts."""
+    """One question with its labels; ``key_points`` are groups of alternatives, one of each group counts.
+
+    ``without`` names a document that is treated as if it were not in the library: the question is then unanswerable.
+    """
 
     id: str
     question: str
@@ -34,6 +40,7 @@ class LabelledQuestion:
     gold: tuple[Gold, ...] = ()
     also_ok: tuple[Gold, ...] = ()
     key_points: tuple[tuple[str, ...], ...] = ()
+    without: str = ""
 
 
 def read_questions(path: Path) -> list[LabelledQuestion]:
@@ -43,7 +50,8 @@ def read_questions(path: Path) -> list[LabelledQuestion]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give a labelled question file in UTF-8") from None
     if path.suffix == ".json":
-        return [question for question, _ in _squad(path, text)]
+        answerable = [question for question, _ in _squad(path, text)]
+        return [*answerable, *(_left_out(question) for question in answerable[::LEFT_OUT])]
     questions = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
@@ -54,6 +62,21 @@ def read_questions(path: Path) -> list[LabelledQuestion]:
     if not questions:
         raise UsageError(f"{path} holds no questions")
     return questions
+
+
+def _left_out(question: LabelledQuestion) -> LabelledQuestion:
+    """The question once more, without the one context that answers it."""
+    without = question.gold[0].document
+    return replace(
+        question,
+        id=f"{question.id}-left-out",
+        answerable=False,
+        type="unanswerable",
+        gold=(),
+        also_ok=(),
+        key_points=(),
+        without=without,
+    )
 
 
 def squad_documents(path: Path) -> dict[str, str]:

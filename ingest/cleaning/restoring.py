@@ -167,16 +167,18 @@ def _publish(library: Library, parsed: ParsedDocument, load_embedder: "Callable[
     texts |= {question_hash(q.question): (q.question, True) for q in parsed.pairs if q.answer}
     missing = sorted(texts.keys() - library.known_embeddings(list(texts)))
     if missing:
+        from ingest.models.embedding import embed_texts  # as in pipeline.py
+
         model = load_embedder()
         if library.meta("embedding_model") not in (None, model.fingerprint):
             raise MianpuError(
                 "the library was embedded with another model: name that one, or run `mianpu ingest` with this one first"
             )
         library.use_embedder(model.fingerprint, model.dimension)
-        for encode, asked in ((model.encode_passages, False), (model.encode_questions, True)):
+        for asked in (False, True):
             keys = [key for key in missing if texts[key][1] is asked]
             if keys:
-                library.put_embeddings(keys, encode([texts[key][0] for key in keys]))
+                library.put_embeddings(keys, *embed_texts(model, [texts[key][0] for key in keys], questions=asked))
     pipeline = library.read("SELECT pipeline FROM documents WHERE name = ?", (parsed.document.name,))[0][0]
     library.publish([parsed], str(pipeline))
     library.forget_unused_embeddings()

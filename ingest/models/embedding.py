@@ -29,12 +29,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from ingest.errors import MianpuError, UsageError
+from ingest.models import token_codes
 from ingest.models.model_files import EMBEDDING_MODEL, embedding_model_folder, manifest_fingerprint
+from ingest.models.token_codes import Codes, TokenCodebook
 from ingest.progress import Progress, no_progress
 from ingest.storage.vectors import Vectors
 from ingest.variants import simplified
@@ -65,6 +68,17 @@ class Embedder(Protocol):
         """The vectors of questions."""
 
 
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedding model that also gives what late interaction compares; without tokens where it has no codebook."""
+
+    def encode_passages_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Codes]]:
+        """The vectors (n, d) of passages, and the codes (tokens, WIDTH) of each one's tokens."""
+
+    def encode_questions_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
+        """The vectors (n, d) of questions, and each one's token vectors (tokens, d), centred, unit length."""
+
+
 class SentenceEmbedder:
     """A sentence-transformers model in a local folder. Threads may share it.
 
@@ -80,7 +94,8 @@ class SentenceEmbedder:
             raise UsageError(f"{precision!r} is not a precision: choose one of {', '.join(PRECISIONS)}")
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder: give --embedding-model a sentence-transformers folder or name")
-        self.fingerprint = manifest_fingerprint(folder) or folder_fingerprint(folder)
+        self.fingerprint = model_fingerprint(folder)
+        self._codebook: TokenCodebook | None = token_codes.shipped_codebook() if manifest_fingerprint(folder) else None
         self.precision = precision or choose_precision(_processor_flags(), _int8_available, self.fingerprint)
         self._model = _load(folder, self.precision)
         self._question_prefix, self._passage_prefix = _prefixes(self._model.prompts, str(folder))
@@ -88,6 +103,7 @@ class SentenceEmbedder:
         self._threads = max(1, threads or _cores())
         self._tokenizer_lock = threading.Lock()  # padding and truncation are state of the tokenizer: two threads may not set it
         self._pool: ThreadPoolExecutor | None = None
+        self._telling: npt.NDArray[np.bool_] | None = None
         self.dimension = int(self._model.get_embedding_dimension() or self._compute([""], "").shape[1])
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
@@ -98,12 +114,32 @@ class SentenceEmbedder:
         """The vectors (n, d) of questions."""
         return self._encode(texts, self._question_prefix)
 
+    def encode_passages_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Codes]]:
+        """The vectors of passages, and the codes of their tokens (none where the model has no codebook)."""
+        tokens: list[Vectors] = [np.zeros((0, self.dimension), dtype=np.float32)] * len(texts)
+        vectors = self._encode(texts, self._passage_prefix, tokens)
+        book = self._codebook
+        return vectors, [book.encode(rows) if book else np.zeros((0, token_codes.WIDTH), dtype=np.uint8) for rows in tokens]
+
+    def encode_questions_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
+        """The vectors of questions, and their tokens' (none where the model has no codebook)."""
+        tokens: list[Vectors] = [np.zeros((0, self.dimension), dtype=np.float32)] * len(texts)
+        vectors = self._encode(texts, self._question_prefix, tokens)
+        return vectors, [self._codebook.question(rows) if self._codebook else rows for rows in tokens]
+
+    def token_vectors(self, texts: Sequence[str], *, question: bool) -> list[Vectors]:
+        """The raw vectors (tokens, d) of each text's tokens that hold a letter or digit; what a codebook is made from."""
+        tokens: list[Vectors] = [np.zeros((0, self.dimension), dtype=np.float32)] * len(texts)
+        self._encode(texts, self._question_prefix if question else self._passage_prefix, tokens)
+        return tokens
+
     def token_count(self, text: str) -> int:
         """The model's tokens of a text, without prefix and special tokens."""
         with self._tokenizer_lock:
             return len(self._model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def _encode(self, texts: Sequence[str], prefix: str) -> Vectors:
+    def _encode(self, texts: Sequence[str], prefix: str, tokens_out: list[Vectors] | None = None) -> Vectors:
+        """The vectors of the texts; their tokens' go to ``tokens_out``, where given."""
         result = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return result
@@ -112,27 +148,54 @@ class SentenceEmbedder:
             tokens = [len(ids) for ids in self._model.tokenizer(list(texts), verbose=False)["input_ids"]]
         groups = batches(tokens, self._batch_size, min(_BATCH_TOKENS, -(-sum(tokens) // self._threads)))
         parts = [[texts[i] for i in group] for group in groups]
+        wanted = tokens_out is not None
         if len(parts) == 1 or self._threads == 1:
-            vectors: Iterator[Vectors] = (self._compute(part, prefix) for part in parts)
+            computed: Iterator[tuple[Vectors, list[Vectors]]] = (self._compute(part, prefix, wanted) for part in parts)
         else:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embedding")
-            vectors = self._pool.map(self._compute, parts, [prefix] * len(parts))
-        for group, rows in zip(groups, vectors, strict=True):
+            computed = self._pool.map(self._compute, parts, [prefix] * len(parts), [wanted] * len(parts))
+        for group, (rows, token_rows) in zip(groups, computed, strict=True):
             result[group] = rows
+            if tokens_out is not None:
+                for i, row in zip(group, token_rows, strict=False):
+                    tokens_out[i] = row
         return result
 
-    def _compute(self, texts: list[str], prefix: str) -> Vectors:
-        """One batch, on this thread's core."""
+    def _compute(self, texts: list[str], prefix: str, wanted: bool) -> tuple[Vectors, list[Vectors]]:
+        """One batch, on this thread's core, with its token vectors where they are wanted."""
         import torch  # already loaded by the constructor
 
         torch.set_num_threads(1)
         with self._tokenizer_lock:
             features = self._model.preprocess(texts, prompt=prefix or None)
         with torch.inference_mode():
-            rows = torch.nn.functional.normalize(self._model(features)["sentence_embedding"].float(), dim=1)
+            out = self._model(features)
+            rows = torch.nn.functional.normalize(out["sentence_embedding"].float(), dim=1)
         vectors: Vectors = rows.cpu().numpy()
-        return vectors
+        return vectors, self._tokens(out, prefix) if wanted else []
+
+    def _tokens(self, out: Any, prefix: str) -> list[Vectors]:
+        """The vectors of the tokens that hold a letter or digit, without prefix and special tokens."""
+        telling = self._telling_pieces()
+        first = (
+            1 + len(self._model.tokenizer(prefix.strip(), add_special_tokens=False, verbose=False)["input_ids"]) if prefix else 1
+        )
+        ids, mask = out["input_ids"].cpu().numpy(), out["attention_mask"].cpu().numpy().astype(bool)
+        values = out["token_embeddings"].float().cpu().numpy()
+        mask[:, :first] = False
+        mask &= telling[ids]
+        return [row[kept] for row, kept in zip(values, mask, strict=True)]
+
+    def _telling_pieces(self) -> npt.NDArray[np.bool_]:
+        """For each number of the vocabulary, whether its piece holds a letter or digit; special tokens do not count."""
+        with self._tokenizer_lock:
+            if self._telling is None:
+                tokenizer = self._model.tokenizer
+                pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+                self._telling = np.array([any(map(str.isalnum, piece)) for piece in pieces])
+                self._telling[tokenizer.all_special_ids] = False
+            return self._telling
 
 
 def load_embedder(given: str | None = None, progress: Progress = no_progress) -> SentenceEmbedder:
@@ -141,6 +204,13 @@ def load_embedder(given: str | None = None, progress: Progress = no_progress) ->
     ``given`` is a folder or a sentence-transformers name; None means the program's own model.
     """
     return SentenceEmbedder(embedding_model_folder(given, progress))
+
+
+def embed_texts(model: Embedder, texts: Sequence[str], *, questions: bool) -> tuple[Vectors, list[Codes]]:
+    """The vectors (n, d) of passages or questions, and the codes of the passages' tokens where the model gives them."""
+    if questions:
+        return model.encode_questions(texts), []
+    return model.encode_passages_and_tokens(texts) if isinstance(model, TokenEmbedder) else (model.encode_passages(texts), [])
 
 
 def batches(tokens: Sequence[int], most_texts: int, most_tokens: int) -> list[list[int]]:
@@ -172,6 +242,12 @@ def choose_precision(flags: frozenset[str], int8_available: Any, fingerprint: st
     if "avx2" in flags and fingerprint.startswith(EMBEDDING_MODEL.name + "@") and int8_available():
         return "int8"
     return "float32"
+
+
+def model_fingerprint(folder: Path) -> str:
+    """The identity of the model in a folder, and of the codes of its tokens: vectors of another may not be compared."""
+    own = manifest_fingerprint(folder)
+    return f"{own}+{token_codes.VERSION}" if own else folder_fingerprint(folder)
 
 
 def folder_fingerprint(folder: Path) -> str:

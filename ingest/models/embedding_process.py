@@ -13,11 +13,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ingest.errors import MianpuError
-from ingest.models.embedding import SentenceEmbedder, folder_fingerprint
-from ingest.models.model_files import embedding_model_folder, manifest_fingerprint
+from ingest.models.embedding import SentenceEmbedder, model_fingerprint
+from ingest.models.model_files import embedding_model_folder
+from ingest.models.token_codes import Codes
 from ingest.progress import Progress, no_progress
 from ingest.storage.vectors import Vectors
 
@@ -31,7 +32,7 @@ class EmbedderProcess:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.fingerprint = manifest_fingerprint(folder) or folder_fingerprint(folder)
+        self.fingerprint = model_fingerprint(folder)
         self._folder = folder
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = self._start()
@@ -44,11 +45,23 @@ class EmbedderProcess:
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """The vectors (n, d) of passages."""
-        return self._encode("encode_passages", texts)
+        vectors: Vectors = self._encode("encode_passages", texts)
+        return vectors
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         """The vectors (n, d) of questions."""
-        return self._encode("encode_questions", texts)
+        vectors: Vectors = self._encode("encode_questions", texts)
+        return vectors
+
+    def encode_passages_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Codes]]:
+        """The vectors of passages and the codes of their tokens."""
+        both: tuple[Vectors, list[Codes]] = self._encode("encode_passages_and_tokens", texts)
+        return both
+
+    def encode_questions_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
+        """The vectors of questions and of their tokens."""
+        both: tuple[Vectors, list[Vectors]] = self._encode("encode_questions_and_tokens", texts)
+        return both
 
     def close(self) -> None:
         """End the process; what is being computed is waited for."""
@@ -57,7 +70,7 @@ class EmbedderProcess:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _encode(self, method: str, texts: Sequence[str]) -> Vectors:
+    def _encode(self, method: str, texts: Sequence[str]) -> Any:
         with self._lock:
             if self._pool is None:
                 raise MianpuError("the embedding model is closed: start the program again")
@@ -109,6 +122,5 @@ def _dimension(folder: Path) -> int:
     return _model(folder).dimension
 
 
-def _encode(folder: Path, method: str, texts: list[str]) -> Vectors:
-    vectors: Vectors = getattr(_model(folder), method)(texts)
-    return vectors
+def _encode(folder: Path, method: str, texts: list[str]) -> Any:
+    return getattr(_model(folder), method)(texts)

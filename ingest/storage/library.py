@@ -115,11 +115,16 @@ class Library:
             found.update(row[0] for row in self.read(f"SELECT hash FROM embeddings WHERE hash IN ({marks})", part))
         return found
 
-    def put_embeddings(self, hashes: Sequence[str], values: vectors.Vectors) -> None:
-        """Keep embeddings (n, d) under their content hashes. This is what makes an interrupted ingest resume."""
+    def put_embeddings(self, hashes: Sequence[str], values: vectors.Vectors, codes: Sequence[npt.NDArray[np.uint8]] = ()) -> None:
+        """Keep embeddings (n, d) under their content hashes, with the ``codes`` of their tokens (one array a text, or none at all).
+
+        This is what makes an interrupted ingest resume.
+        """
         rows = [(h, np.ascontiguousarray(v, dtype=np.float32).tobytes()) for h, v in zip(hashes, values, strict=True)]
         with self.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO embeddings (hash, vector) VALUES (?, ?)", rows)
+            coded = [(h, code.tobytes()) for h, code in zip(hashes, codes, strict=bool(codes)) if len(code)]
+            connection.executemany("INSERT OR REPLACE INTO token_codes (hash, codes) VALUES (?, ?)", coded)
 
     def embeddings(self, hashes: Sequence[str]) -> vectors.Vectors:
         """The embeddings (n, d) of the hashes, in their order. Raises KeyError when one is missing."""
@@ -372,6 +377,15 @@ class Library:
                 raise KeyError("a passage has no vector: it was removed, or its embedding is still to be made") from None
         return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
 
+    def codes_of(self, passage_ids: Sequence[int]) -> dict[int, bytes]:
+        """The codes of the passages' tokens, token after token; passages that have none are left out."""
+        found: dict[int, bytes] = {}
+        for part in _parts(list(passage_ids)):
+            marks = ",".join("?" * len(part))
+            sql = f"SELECT p.id, t.codes FROM passages p JOIN token_codes t ON t.hash = p.embedding WHERE p.id IN ({marks})"
+            found.update(self.read(sql, part))
+        return found
+
     def vector_contents(self) -> tuple[vectors.Ids, vectors.Vectors]:
         """All ids (n,) and vectors (n, d) in the index; pairs have ``vectors.PAIR_BASE`` added to their id."""
         with self._index() as index:
@@ -399,6 +413,14 @@ class Library:
     def word_counts(self, terms: Sequence[str]) -> dict[str, int]:
         """For each index word, in how many passages it stands: in text, headings or questions."""
         return self._words.counts(terms)
+
+    def words_like(self, word: str) -> list[str]:
+        """The index words that begin with the same letter and are at most two letters shorter or longer; what a slip may mean."""
+        rows = self.read(
+            "SELECT word FROM words WHERE word >= ? AND word < ? AND length(word) BETWEEN ? AND ?",
+            (word[:1], chr(ord(word[0]) + 1), len(word) - 2, len(word) + 2),
+        )
+        return [str(found) for (found,) in rows if str(found).isalpha()]
 
     def words_of(self, passage_ids: Sequence[int]) -> dict[int, set[str]]:
         """The index words of passages, headings included, by passage id."""

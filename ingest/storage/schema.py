@@ -177,8 +177,14 @@ def _index_words(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE passages_words")
 
 
+# The codes of a passage's tokens (models/token_codes.py) go with its embedding.
+_VERSION_6 = """
+CREATE TABLE token_codes (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, codes BLOB NOT NULL);
+CREATE TRIGGER embeddings_deleted AFTER DELETE ON embeddings BEGIN DELETE FROM token_codes WHERE hash = old.hash; END;
+"""
+
 Step = str | Callable[[sqlite3.Connection], None]
-MIGRATIONS: tuple[Step, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _index_words)
+MIGRATIONS: tuple[Step, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _index_words, _VERSION_6)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,55 @@
+"""Late interaction: every token of the question looks for its best match among the tokens of a passage (ColBERT, see
+ingest/models/token_codes.py)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ingest.models.token_codes import WIDTH, shipped_codebook
+from ingest.storage.vectors import Vectors
+
+COLUMNS = ("late", "focus", "window")
+_WINDOW, _STEP = 32, 16
+
+
+def columns(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> dict[str, Vectors]:
+    """For each passage how well it matches the question's token vectors (n, d); zeros for all where there is nothing to compare.
+
+    ``late``: the mean over the tokens of their best cosine. ``focus``: the same, each token weighed by how far its best match among
+    the passages stands above the usual one, so that what every passage has does not count. ``window``: the best ``late`` of a
+    stretch of some ``_WINDOW`` tokens. A passage without codes gets the middle of the others.
+    """
+    found = [(n, codes[i]) for n, i in enumerate(ids) if codes.get(i)]
+    if not len(tokens) or not found:
+        return {name: np.zeros(len(ids), dtype=np.float32) for name in COLUMNS}
+    lengths = np.array([len(code) // WIDTH for _, code in found])
+    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    packed = np.frombuffer(b"".join(code for _, code in found), dtype=np.uint8).reshape(-1, WIDTH)
+    similar = shipped_codebook().decode(packed) @ tokens.T
+    best = np.maximum.reduceat(similar, offsets, axis=0)  # (passages, question tokens)
+    weights = best.max(axis=0) - np.median(best, axis=0)
+    focus = best @ (weights / weights.sum()) if weights.sum() > 0 else best.mean(axis=1)
+    values = {"late": best.mean(axis=1), "focus": focus, "window": _windows(similar, offsets, lengths)}
+    rows = [n for n, _ in found]
+    out = {}
+    for name, column in values.items():
+        full = np.full(len(ids), np.median(column), dtype=np.float32)
+        full[rows] = column
+        out[name] = full
+    return out
+
+
+def _windows(similar: Vectors, offsets: np.ndarray, lengths: np.ndarray) -> Vectors:
+    """The best mean over windows of a passage; windows overlap by half."""
+    starts, ends, first = [], [], []
+    for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
+        first.append(len(starts))
+        for start in range(0, max(1, length - _STEP), _STEP):
+            starts.append(offset + start)
+            ends.append(offset + min(length, start + _WINDOW))
+    # reduceat takes pairs: the even places are the windows, the odd ones what lies between them
+    edges = np.stack([starts, ends], axis=1).ravel()
+    edges = np.minimum(edges, len(similar) - 1)
+    means = np.maximum.reduceat(similar, edges, axis=0)[::2].mean(axis=1)
+    best: Vectors = np.maximum.reduceat(means, np.array(first))
+    return best
