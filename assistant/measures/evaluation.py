@@ -16,7 +16,7 @@ from assistant.retrieval.confidence import probability
 from assistant.retrieval.language import language_centres
 from assistant.retrieval.ranking import FEATURES, Ranking, shipped_ranking, totals
 from assistant.retrieval.search import Ranked, rank
-from assistant.retrieval.selection import once, with_parts
+from assistant.retrieval.selection import once
 from ingest.document import Passage
 from ingest.models.embedding import Embedder
 from ingest.progress import Progress, no_progress
@@ -165,36 +165,33 @@ def _interval(values: np.ndarray) -> list[float]:
 
 
 def ablation(rows: Sequence[RankedQuestion], finder: SpanFinder) -> dict[str, dict[str, float]]:
-    """recall@1 and @5 with each feature alone, and with each left out, over the same candidates; and without parts."""
-    weights = shipped_ranking().weights
+    """recall@1 and @5 with each feature alone, and with each left out, over the same candidates."""
     kept = [row for row in rows if row.found is not None]
     if not kept:
         return {}
-    sets: dict[str, Mapping[str, float]] = {f"only {name}": {name: 1.0} for name in FEATURES if name != "length"}
-    sets |= {f"without {name}": {k: w for k, w in weights.items() if k != name} for name in FEATURES if weights.get(name)}
-    out = {name: _with_weights(kept, chosen, finder, parts=True) for name, chosen in sets.items()}
-    return {
-        "all": _with_weights(kept, weights, finder, parts=True),
-        "without parts": _with_weights(kept, weights, finder, parts=False),
-        **out,
-    }
+    out = {"all": _reweighed(kept, lambda name, weight: weight, finder)}
+    for one in FEATURES:
+        out[f"only {one}"] = _reweighed(kept, lambda name, _, one=one: float(name == one), finder)
+        out[f"without {one}"] = _reweighed(kept, lambda name, weight, one=one: weight * (name != one), finder)
+    return out
 
 
-def _with_weights(
-    rows: Sequence[RankedQuestion], weights: Mapping[str, float], finder: SpanFinder, *, parts: bool
-) -> dict[str, float]:
-    found = [(row.question, reordered(row, weights, parts=parts)) for row in rows]
+def _reweighed(rows: Sequence[RankedQuestion], change: Callable[[str, float], float], finder: SpanFinder) -> dict[str, float]:
+    ranking = shipped_ranking()
+    found = []
+    for row in rows:
+        assert row.found is not None
+        weights = ranking.weights_for(row.found.candidates.query.english)
+        found.append((row.question, reordered(row, {name: change(name, weights[name]) for name in FEATURES})))
     return {f"recall@{k}": round(mean(recall(question, passages[:k], finder) for question, passages in found), 4) for k in (1, 5)}
 
 
-def reordered(row: RankedQuestion, weights: Mapping[str, float], *, parts: bool = True) -> list[Passage]:
+def reordered(row: RankedQuestion, weights: Mapping[str, float]) -> list[Passage]:
     """The candidates of a question as other weights would rank them, best first."""
     assert row.found is not None
     candidates = row.found.candidates
     order = [int(i) for i in np.argsort(-totals(row.found.features, weights), kind="stable")]
-    order = once(order, candidates.ids, row.groups)
-    order = with_parts(order, candidates.parts, max(CUTOFFS)) if parts else order
-    return [candidates.passages[i] for i in order[: max(CUTOFFS)]]
+    return [candidates.passages[i] for i in once(order, candidates.ids, row.groups)[: max(CUTOFFS)]]
 
 
 def answerable_measures(rows: Sequence[RankedQuestion]) -> dict[str, float]:

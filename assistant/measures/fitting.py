@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
@@ -14,31 +15,52 @@ from assistant.retrieval.ranking import FEATURES, shipped_ranking
 from ingest.errors import UsageError
 
 FOLDS = 10
-_PENALTY = 0.01  # on the squared weights of the ranking
-_Group = tuple[np.ndarray, np.ndarray]  # features (candidates, features), whether each answers (candidates,)
+_PENALTY, _PENALTY_ENGLISH = 0.01, 0.03  # on the squared weights, and on how far the English ones lie from them
+Floats = npt.NDArray[np.float64]
+_Group = tuple[Floats, npt.NDArray[np.bool_]]  # features (candidates, features), whether each answers (candidates,)
 
 
 def fit_ranking(rows: Sequence[RankedQuestion], finder: SpanFinder) -> dict[str, object]:
     """The weights of the features: least mean -log of the softmax share of the passages that answer, no weight below zero (listwise
-    softmax, Cao et al. 2007); what they reach elsewhere is measured on folds of questions they did not see."""
+    softmax, Cao et al. 2007); for English questions drawn towards those of all. What they reach elsewhere is measured on folds of
+    questions they did not see. Raises UsageError with too few questions."""
     kept = [(row, group) for row in rows if (group := _group(row, finder)) is not None]
     if len(kept) < FOLDS:
         raise UsageError(f"fitting the ranking needs at least {FOLDS} questions with an answer among the candidates")
     unseen: list[tuple[float, float]] = []
     for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(kept):
-        weights = dict(zip(FEATURES, _fit([kept[i][1] for i in train]), strict=True))
+        both = _fit_both([kept[i] for i in train])
         for i in test:
             row = kept[i][0]
-            passages = reordered(row, weights)
+            passages = reordered(row, both[_english(row)])
             unseen.append((recall(row.question, passages[:1], finder), recall(row.question, passages[:5], finder)))
     share = len(kept) / max(1, sum(row.question.answerable for row in rows))
+    chinese, english = _fit_both(kept)
     return {
         "cross_validated": {
             "recall@1": round(share * mean(a for a, _ in unseen), 4),
             "recall@5": round(share * mean(b for _, b in unseen), 4),
         },
-        "weights": {name: round(float(w), 3) for name, w in zip(FEATURES, _fit([group for _, group in kept]), strict=True)},
+        "weights": chinese,
+        "weights_english": english,
     }
+
+
+def _fit_both(kept: Sequence[tuple[RankedQuestion, _Group]]) -> tuple[dict[str, float], dict[str, float]]:
+    """The weights for all questions, and those for English ones."""
+    zero = np.zeros(len(FEATURES))
+    general = _fit([group for _, group in kept], zero, _PENALTY)
+    english = [group for row, group in kept if _english(row)]
+    special = _fit(english, general, _PENALTY_ENGLISH) if english else general
+    return _named(general), _named(special)
+
+
+def _named(weights: Floats) -> dict[str, float]:
+    return {name: round(float(weight), 3) for name, weight in zip(FEATURES, weights, strict=True)}
+
+
+def _english(row: RankedQuestion) -> bool:
+    return row.found is not None and row.found.candidates.query.english
 
 
 def _group(row: RankedQuestion, finder: SpanFinder) -> _Group | None:
@@ -51,21 +73,19 @@ def _group(row: RankedQuestion, finder: SpanFinder) -> _Group | None:
     return np.stack([row.found.features[name] for name in FEATURES], axis=1).astype(np.float64), answers
 
 
-def _fit(groups: Sequence[_Group]) -> np.ndarray:
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = 0.0, np.zeros(len(weights))
+def _fit(groups: Sequence[_Group], towards: Floats, penalty: float) -> Floats:
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        value, slope, away = 0.0, np.zeros(len(weights)), weights - towards
         for features, answers in groups:
-            odds = np.exp((s := features @ weights) - s.max())
+            sums = features @ weights
+            odds = np.exp(sums - sums.max())
             share, right = odds / odds.sum(), odds * answers
             value -= float(np.log(right.sum() / odds.sum()))
             slope -= features.T @ (right / right.sum() - share)
-        return (
-            value / len(groups) + _PENALTY / 2 * float(weights @ weights),
-            slope / len(groups) + _PENALTY * weights,
-        )
+        return value / len(groups) + penalty / 2 * float(away @ away), slope / len(groups) + penalty * away
 
-    start = np.full(len(FEATURES), 0.1)
-    weights: np.ndarray = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(FEATURES)).x
+    found = minimize(loss, towards, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(FEATURES))
+    weights: Floats = found.x
     return weights
 
 
@@ -106,5 +126,5 @@ def fit_answerable(rows: Sequence[RankedQuestion]) -> dict[str, object]:
     }
 
 
-def _threshold(chances: np.ndarray) -> float:
+def _threshold(chances: Floats) -> float:
     return float(np.quantile(chances, 0.025))

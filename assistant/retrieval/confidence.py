@@ -38,6 +38,7 @@ def answerable_features(candidates: Candidates, total: Vectors, order: Sequence[
         "focus": float(raw["focus"][best].max()) * 5,
         "window": float(raw["window"][best].max()) * 5,
         "late_lead": float(raw["focus"].max() - np.median(raw["focus"])) * 10,
+        **_tokens_matched(candidates.matches, first),
         "margin": float(field[0] - field[1]) / 3 if len(field) > 1 else 0.0,
         "words": float(raw["text"][best].max()) / max(1.0, _most(candidates)),
         "question": float(max(0.0, (raw["question"].max() - 0.86) / 0.14)),
@@ -47,6 +48,19 @@ def answerable_features(candidates: Candidates, total: Vectors, order: Sequence[
         "concepts_absent": float(sum(not count for count in candidates.counts.values())),
         "words_absent": float(len(query.strangers)),
         "english": float(query.english),
+    }
+
+
+def _tokens_matched(matches: Vectors, first: int) -> dict[str, float]:
+    """How well the worst matched tokens of the question are matched: by the best passage, and by any. A token that no passage
+    matches names what the library does not speak of."""
+    if not matches.shape[1]:
+        return {"weakest": 0.0, "weakest_anywhere": 0.0, "usual_anywhere": 0.0}
+    anywhere = matches.max(axis=0)
+    return {
+        "weakest": float(np.quantile(matches[first], 0.1)) * 5,
+        "weakest_anywhere": float(np.quantile(anywhere, 0.1)) * 5,
+        "usual_anywhere": float(anywhere.mean()) * 5,
     }
 
 

@@ -2,8 +2,10 @@
 ingest/models/token_codes.py)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ingest.models.token_codes import WIDTH, shipped_codebook
 from ingest.storage.vectors import Vectors
@@ -12,8 +14,17 @@ COLUMNS = ("late", "focus", "window")
 _WINDOW, _STEP = 32, 16
 
 
-def columns(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> dict[str, Vectors]:
-    """For each passage how well it matches the question's token vectors (n, d); zeros for all where there is nothing to compare.
+@dataclass(frozen=True, slots=True)
+class Late:
+    """``best`` (n, tokens) is the best cosine of every question token in every passage; no columns where nothing can be compared.
+    ``columns`` are the features made from it, each (n,)."""
+
+    best: Vectors
+    columns: Mapping[str, Vectors]
+
+
+def interact(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> Late:
+    """How well each passage matches the question's token vectors (m, d); zeros for all where there is nothing to compare.
 
     ``late``: the mean over the tokens of their best cosine. ``focus``: the same, each token weighed by how far its best match among
     the passages stands above the usual one, so that what every passage has does not count. ``window``: the best ``late`` of a
@@ -21,25 +32,27 @@ def columns(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> 
     """
     found = [(n, codes[i]) for n, i in enumerate(ids) if codes.get(i)]
     if not len(tokens) or not found:
-        return {name: np.zeros(len(ids), dtype=np.float32) for name in COLUMNS}
+        return Late(np.zeros((len(ids), 0), dtype=np.float32), {name: np.zeros(len(ids), dtype=np.float32) for name in COLUMNS})
     lengths = np.array([len(code) // WIDTH for _, code in found])
     offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     packed = np.frombuffer(b"".join(code for _, code in found), dtype=np.uint8).reshape(-1, WIDTH)
     similar = shipped_codebook().decode(packed) @ tokens.T
-    best = np.maximum.reduceat(similar, offsets, axis=0)  # (passages, question tokens)
+    rows = [n for n, _ in found]
+    best = _filled(np.maximum.reduceat(similar, offsets, axis=0), rows, len(ids))
     weights = best.max(axis=0) - np.median(best, axis=0)
     focus = best @ (weights / weights.sum()) if weights.sum() > 0 else best.mean(axis=1)
-    values = {"late": best.mean(axis=1), "focus": focus, "window": _windows(similar, offsets, lengths)}
-    rows = [n for n, _ in found]
-    out = {}
-    for name, column in values.items():
-        full = np.full(len(ids), np.median(column), dtype=np.float32)
-        full[rows] = column
-        out[name] = full
-    return out
+    window = _filled(_windows(similar, offsets, lengths), rows, len(ids))
+    return Late(best, {"late": best.mean(axis=1), "focus": focus.astype(np.float32), "window": window})
 
 
-def _windows(similar: Vectors, offsets: np.ndarray, lengths: np.ndarray) -> Vectors:
+def _filled(values: Vectors, rows: Sequence[int], count: int) -> Vectors:
+    """Values of some rows among ``count``, the others with the middle of them."""
+    full = np.tile(np.median(values, axis=0), (count, *(1,) * (values.ndim - 1))).astype(np.float32)
+    full[list(rows)] = values
+    return full
+
+
+def _windows(similar: Vectors, offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Vectors:
     """The best mean over windows of a passage; windows overlap by half."""
     starts, ends, first = [], [], []
     for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):

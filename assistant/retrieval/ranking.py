@@ -29,10 +29,15 @@ class Ranking:
     """
 
     weights: Mapping[str, float]
+    weights_english: Mapping[str, float]
     answerable: Mapping[str, float]
     intercept: float
     threshold: float
     sure: float = 1.0
+
+    def weights_for(self, english: bool) -> Mapping[str, float]:
+        """The weights for a question in English, or in Chinese."""
+        return self.weights_english if english else self.weights
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +45,9 @@ def shipped_ranking() -> Ranking:
     """The ranking that comes with the program."""
     values = tomllib.loads(files("assistant.retrieval").joinpath("ranking.toml").read_text(encoding="utf-8"))
     chance = values["answerable"]
-    return Ranking(values["weights"], chance["features"], chance["intercept"], chance["threshold"], chance["sure"])
+    return Ranking(
+        values["weights"], values["weights_english"], chance["features"], chance["intercept"], chance["threshold"], chance["sure"]
+    )
 
 
 def scaled(raw: Mapping[str, Vectors]) -> dict[str, Vectors]:

@@ -15,7 +15,7 @@ from assistant.retrieval.confidence import answerable_features, probability
 from assistant.retrieval.language import Centres, language_centres
 from assistant.retrieval.question import Query, understand
 from assistant.retrieval.ranking import FEATURES, Ranking, scaled, shipped_ranking, totals
-from assistant.retrieval.selection import once, with_parts
+from assistant.retrieval.selection import best_of_parts, once
 from assistant.retrieval.values import Copy, Hit, SearchResult
 from ingest.errors import MianpuError
 from ingest.models.embedding import Embedder, TokenEmbedder
@@ -26,13 +26,16 @@ from kg.graph import ConceptGraph
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The candidates of one question with their features on one scale, their sums, and their places best first."""
+    """The candidates of one question with their features on one scale, their sums, and their places best first.
+
+    ``for_parts`` are the places of those that answer a part of the question best."""
 
     candidates: Candidates
     features: Mapping[str, Vectors]
     total: Vectors
     order: tuple[int, ...]
     chance: Mapping[str, float]
+    for_parts: frozenset[int] = frozenset()
 
 
 def search(
@@ -51,7 +54,7 @@ def search(
         candidates, order = ranked.candidates, ranked.order
         copies = library.copies([candidates.ids[i] for i in order[:k]])
     best = max((float(ranked.total[i]) for i in order), default=0.0)
-    parts = len(candidates.parts)
+    weights = ranking.weights_for(candidates.query.english)
     hits = tuple(
         Hit(
             candidates.passages[i],
@@ -61,10 +64,10 @@ def search(
             candidates.pairs.get(candidates.ids[i]),
             tuple(Copy(p.document, p.start, p.end, p.line, p.page) for p in copies[candidates.ids[i]]),
             float(np.exp(min(0.0, float(ranked.total[i]) - best))),
-            {name: float(ranking.weights.get(name, 0.0) * ranked.features[name][i]) for name in FEATURES},
-            0 < n <= parts,
+            {name: float(weights.get(name, 0.0) * ranked.features[name][i]) for name in FEATURES},
+            i in ranked.for_parts,
         )
-        for n, i in enumerate(order[:k])
+        for i in order[:k]
     )
     chance = probability(ranked.chance, ranking) if hits else 0.0
     nearest = tuple(graph.nearest_concepts(candidates.query.text, 6))
@@ -100,10 +103,11 @@ def rank(
     query = understand(question, library, graph)
     candidates = gather(query, _asked(query, embedder), library, graph, centres, without)
     features = scaled(candidates.raw)
-    total = totals(features, ranking.weights)
+    total = totals(features, ranking.weights_for(query.english))
     order = [int(i) for i in np.argsort(-total, kind="stable")]
-    order = with_parts(once(order, candidates.ids, library.groups(candidates.ids)), candidates.parts, k)
-    return Ranked(candidates, features, total, tuple(order), answerable_features(candidates, total, order))
+    order = once(order, candidates.ids, library.groups(candidates.ids))
+    for_parts = best_of_parts(order, candidates.parts, k)
+    return Ranked(candidates, features, total, tuple(order), answerable_features(candidates, total, order), for_parts)
 
 
 def _asked(query: Query, embedder: Embedder) -> list[Asked]:
