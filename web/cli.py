@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="measure over these documents in a library of their own")
     sub.add_argument("--answers", action="store_true", help="generate and measure answers too")
     sub.add_argument("--grading", action="store_true", help="the file holds graded answers: measure marking")
+    sub.add_argument(
+        "--dialogue", action="store_true", help="the file holds turns of conversations: measure how follow-ups are understood"
+    )
     sub.add_argument("--fit", action="store_true", help="fit the chance of an answer on these labels; print it cross-validated")
     text = "measure what the fast precision of the embedding model costs beside float32, nothing else"
     sub.add_argument("--precision", action="store_true", help=text)

@@ -73,9 +73,10 @@ def not_found(question: str) -> str:
     return _texts(language(question)).not_found
 
 
-def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] = ()) -> Prompt:
-    """The prompt for a question, its passages in the order given, and the end of the conversation."""
-    texts = _texts(language(question))
+def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] = (), lang: str = "") -> Prompt:
+    """The prompt for a question, its passages in the order given, and the end of the conversation; answered in the language
+    ``lang``, the question's own unless given."""
+    texts = _texts(lang or language(question))
     # No number in a block: it reads the same wherever the passage ranks, and the model has nothing to cite.
     blocks = tuple(_block(passage, texts) for passage in passages)
     return Prompt(texts.system, blocks, _recent(history, texts), texts.question.format(question=question.strip()))
