@@ -23,7 +23,7 @@ STARTS = 5  # questions that a server is started for, twice each
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measure retrieval on a labelled file; with ``--answers`` answers, with ``--grading`` marking, with ``--dialogue`` follow-ups."""
+    """Measure retrieval on a labelled file, or answers, marking, follow-ups, as the options say."""
     progress = TerminalProgress()
     if args.grading:
         from assistant.measures.grading_evaluation import evaluate_grading
