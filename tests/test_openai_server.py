@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine.llm import Prompt, Turn
+from assistant.engine.llm import Prompt, Thinking, Turn
 from assistant.engine.openai_server import Patience, ServerChat, estimated_tokens, messages
 from assistant.engine.server_address import base_address, host_of, is_here, is_open
-from assistant.engine.server_replies import Thinking, inert
+from assistant.engine.server_replies import inert
 from ingest.errors import MianpuError, UsageError
 from ingest.models.model_files import chat_model_path
 from tests.chat_servers import Act, Handler, ScriptedServer, free_port, llama_cpp_server, refuses, says, scripted, with_certificate

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 
 from assistant.engine.exchange import Exchange, Line
-from assistant.engine.llm import LoopGuard, Prompt, Timings
+from assistant.engine.llm import LoopGuard, Prompt, Thinking, Timings
 from assistant.engine.server_address import base_address, is_here
-from assistant.engine.server_replies import Broken, Refused, Reply, Thinking, complaint, inert, pieces_of, retry_after
+from assistant.engine.server_replies import Broken, Refused, Reply, complaint, inert, pieces_of, retry_after
 from ingest.errors import MianpuError
 
 ROOM = 4096
