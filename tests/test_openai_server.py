@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.engine.choice import check
 from assistant.engine.llm import Prompt, Thinking, Turn
 from assistant.engine.openai_server import Patience, ServerChat, estimated_tokens, messages
 from assistant.engine.server_address import base_address, host_of, is_here, is_open
@@ -387,7 +388,7 @@ def test_the_real_server_answers_from_the_passages(real: str) -> None:
     pieces = list(chat.stream(prompt, max_tokens=30, stop=threading.Event(), waiting=lambda n: None))
     assert "7860" in "".join(pieces) and len(pieces) > 2
     assert chat.last_timings is not None and 0 < chat.last_timings.first_token_s < chat.last_timings.total_s
-    assert "answers; first token after" in chat.check()
+    assert "answers; first token after" in check(chat)
 
 
 @pytest.mark.model
@@ -409,6 +410,6 @@ def test_the_real_server_is_free_soon_after_a_stop(real: str) -> None:
 @pytest.mark.model
 def test_the_real_server_wants_its_key(real: str) -> None:
     with pytest.raises(MianpuError, match="refuses the API key"):
-        ServerChat(real, "qwen", key="wrong").check()
+        check(ServerChat(real, "qwen", key="wrong"))
     with pytest.raises(MianpuError, match="wants an API key"):
         ServerChat(real, "qwen").models()

@@ -76,16 +76,6 @@ class ServerChat:
         """The models the server lists. Raises MianpuError with one line on what is wrong."""
         return [str(row["id"]) for row in self._listed()]
 
-    def check(self) -> str:
-        """Whether it answers, in one line: the model and how long a first token took. Raises MianpuError when it does not."""
-        began, first = time.perf_counter(), 0.0
-        prompt = Prompt("Answer with one word.", (), (), "Say OK.")
-        for _ in self.stream(prompt, max_tokens=8, stop=threading.Event(), waiting=lambda ahead: None):
-            first = first or time.perf_counter() - began
-        if not first:
-            raise MianpuError(f"{self.name} at {self.address} answers with no text: choose another model")
-        return f"{self.name} at {self.address} answers; first token after {first:.1f} s"
-
     def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         """The answer in pieces; see ``ChatModel.stream``. Raises MianpuError with one line on what is wrong."""
         with self._line.place(stop, waiting) as mine:
