@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assistant.answers.orders import gives_order, without_orders
 from assistant.engine.llm import Prompt, Turn
 from ingest.document import Passage
 
@@ -89,7 +90,8 @@ def passage_prompt(passage: Passage, lang: str) -> Prompt:
 
 
 def _block(passage: Passage, texts: _Texts) -> str:
-    return texts.passage.format(heading=" > ".join(passage.headings[-2:]), text=_inert(passage.text))
+    headings = [heading for heading in passage.headings[-2:] if not gives_order(heading)]
+    return texts.passage.format(heading=" > ".join(headings), text=_inert(passage.text))
 
 
 def _texts(lang: str) -> _Texts:
@@ -97,8 +99,8 @@ def _texts(lang: str) -> _Texts:
 
 
 def _inert(text: str) -> str:
-    """A passage that cannot end its own block: what looks like our block marks loses its brackets."""
-    return _MARK.sub(lambda mark: mark.group()[1:-1], text).strip()
+    """A passage without orders to the assistant; what looks like our block marks loses its brackets."""
+    return _MARK.sub(lambda mark: mark.group()[1:-1], without_orders(text)).strip()
 
 
 def _recent(history: Sequence[Turn], texts: _Texts) -> tuple[Turn, ...]:
