@@ -13,6 +13,7 @@ from assistant.engine.choice import EngineChoice, check, open_engine, save_choic
 from assistant.engine.llama import LlamaChat
 from assistant.engine.openai_server import ServerChat
 from assistant.engine.preparing import prepare
+from assistant.engine.queue import TooMany, UserLimit
 from assistant.engine.states import STATES_MB, library_states
 from assistant.interviews.questions import Bank, question_bank
 from assistant.interviews.schedule import cards_due
@@ -44,6 +45,7 @@ class AnswerSignal:
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    user: str = ""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Desk:
     local: bool = True
     engine: EngineChoice = field(default_factory=EngineChoice)
     states_mb: int = STATES_MB
+    limit: UserLimit = field(default_factory=UserLimit)
     _answering: dict[str, AnswerSignal] = field(default_factory=dict)
     _bank: tuple[int, Bank] = (-1, Bank((), {}))
     _job: JobState = JobState()
@@ -85,13 +88,23 @@ class Desk:
 
     # --- answers that are being written --------------------------------------------------------------------------
 
-    def begin_answer(self, session: str) -> AnswerSignal | None:
-        """The signals of a new answer; None while the session has one already."""
+    def begin_answer(self, session: str, user: str = "") -> AnswerSignal:
+        """The signals of a new answer. ``user`` is who the limit counts, the session where nothing else is known.
+
+        Raises TooMany while the session has an answer already, or the user as many as one may have.
+        """
         with self._lock:
             if session in self._answering:
-                return None
-            signal = self._answering[session] = AnswerSignal()
+                raise TooMany("the last question of this page is still being answered: wait for it, or stop it", True)
+            signal = AnswerSignal(user=user or session)
+            self.limit.enter(signal.user)
+            self._answering[session] = signal
             return signal
+
+    def answers(self, session: str) -> bool:
+        """Whether an answer of the session is being written."""
+        with self._lock:
+            return session in self._answering
 
     def stop_answer(self, session: str) -> None:
         """Stop the session's answer, if one is being written; the page still shows how it ended."""
@@ -114,6 +127,7 @@ class Desk:
         with self._lock:
             if self._answering.get(session) is signal:
                 del self._answering[session]
+                self.limit.leave(signal.user)
         signal.ended.set()
 
     # --- which model answers -------------------------------------------------------------------------------------
