@@ -25,11 +25,11 @@ from assistant.answers.answering import (
     Stopped,
     Token,
     Turn,
+    Understood,
     Waiting,
     answer,
     answer_from_json,
     answer_to_json,
-    standalone,
 )
 from assistant.engine.llama import LlamaChat
 from assistant.engine.llm import Prompt
@@ -302,24 +302,30 @@ def test_a_failing_model_fails_the_answer(library: Library, found: Search) -> No
         events(library, Scripted("a", before=fail))
 
 
-@pytest.mark.parametrize(
-    ("question", "searched"),
-    [
-        ("它有什么缺点？", "什么是 KV 缓存？ 它有什么缺点？"),
-        ("What are its limits?", "什么是 KV 缓存？ What are its limits?"),
-        ("为什么？", "什么是 KV 缓存？ 为什么？"),
-        ("LoRA 的秩取多少？", "LoRA 的秩取多少？"),
-        (
-            "在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢",
-            "在多头注意力里面，这种 KV 缓存的大小和头的个数是什么关系呢",
-        ),
-    ],
-)
-def test_a_question_that_points_back_is_searched_with_the_one_before(library: Library, question: str, searched: str) -> None:
-    graph = assistant(library, None).graph
+def test_a_follow_up_is_searched_and_asked_as_it_is_understood(library: Library, found: Search) -> None:
+    found(0)
+    model = Scripted(ANSWER)
     turns = [Turn("user", "什么是 KV 缓存？"), Turn("assistant", "保存键和值。")]
-    assert standalone(question, turns, graph) == searched
-    assert standalone(question, [], graph) == question
+    seen = events(library, model, "它有什么缺点？", turns)
+    assert [e.text for e in seen if isinstance(e, Understood)] == ["KV 缓存有什么缺点？"]
+    assert [e.result.question for e in seen if isinstance(e, Passages)] == ["KV 缓存有什么缺点？"]
+    assert model.prompts[-1].question == "问题:KV 缓存有什么缺点？"
+    assert last(seen).question == "它有什么缺点？"
+
+
+def test_the_asker_says_what_a_follow_up_means(library: Library, found: Search) -> None:
+    found(0)
+    turns = [Turn("user", "什么是 KV 缓存？"), Turn("assistant", "保存键和值。")]
+    seen = list(answer("它呢", turns, assistant(library, Scripted(ANSWER)), threading.Event(), understood="显存怎么算？"))
+    assert [e.text for e in seen if isinstance(e, Understood)] == ["显存怎么算？"]
+    assert [e.result.question for e in seen if isinstance(e, Passages)] == ["显存怎么算？"]
+
+
+def test_an_english_follow_up_is_answered_in_english(library: Library, found: Search) -> None:
+    found(0)
+    model = Scripted(ANSWER)
+    events(library, model, "What are its limits?", [Turn("user", "什么是奶酪缓存？"), Turn("assistant", "没有。")])
+    assert model.prompts[-1].question == "Question: What are 奶酪缓存's limits?\nAnswer in English."
 
 
 def test_the_graph_follows_the_library(library: Library) -> None:

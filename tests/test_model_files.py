@@ -571,6 +571,36 @@ def test_chat_model_by_hub_name(cache: Path, hub: Hub, monkeypatch: pytest.Monke
     assert "connect to a network" in fails(call=lambda: model_files.chat_model_path("someone/other/x.gguf"))
 
 
+def test_chat_model_by_repository_takes_four_bits(cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    files = ["README.md", "m-Q8_0.gguf", "m-Q4_K_M.gguf", "mmproj-f16.gguf", "big-Q4_K_M-00001-of-00002.gguf"]
+    hub.files["/api/models/someone/some-model"] = json.dumps({"siblings": [{"rfilename": f} for f in files]}).encode()
+    hub.files["/someone/some-model/resolve/main/m-Q4_K_M.gguf"] = DATA
+    path = model_files.chat_model_path("someone/some-model")
+    assert path.name == "m-Q4_K_M.gguf" and path.read_bytes() == DATA
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert model_files.chat_model_path("someone/some-model") == path
+    assert "connect to a network" in fails(call=lambda: model_files.chat_model_path("someone/other"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        (b'{"siblings": [{"rfilename": "model.safetensors"}]}', "holds no GGUF file"),
+        (b'{"siblings": [{"rfilename": "m-00001-of-00002.gguf"}]}', "only files in several parts"),
+        (b"[]", "does not list the files"),
+        (None, "check the name"),
+    ],
+)
+def test_a_repository_without_a_model(
+    cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, listed: bytes | None, said: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    if listed is not None:
+        hub.files["/api/models/a/b"] = listed
+    assert said in fails(call=lambda: model_files.chat_model_path("a/b"))
+
+
 def test_hub_name_that_is_not_there(cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "model hub" in fails(Unavailable, lambda: model_files.chat_model_path("a/b/c.gguf"))
     monkeypatch.setenv("HF_ENDPOINT", hub.address)

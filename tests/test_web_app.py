@@ -14,6 +14,7 @@ from fsrs import Rating
 
 from assistant.answers import history
 from assistant.answers.answering import Assistant
+from assistant.engine.choice import EngineChoice, saved_choice
 from assistant.engine.llm import Prompt
 from assistant.interviews.questions import question_bank
 from assistant.interviews.schedule import card_of, cards_due, review
@@ -23,9 +24,10 @@ from ingest.pipeline import ingest
 from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
+from tests.chat_servers import says, scripted
 from tests.fakes import WordEmbedder
 from tests.small_library import GLOSSARY
-from web import app, chat, practice, server
+from web import app, chat, engines, practice, server
 from web.desk import Desk
 from web.texts import texts
 from web.turns import Turn
@@ -438,3 +440,62 @@ def test_the_state_of_an_interview_is_json(desk: Desk) -> None:
     session = InterviewSession(desk.library, desk.assistant.embedder, desk.graph.glossary, lambda: NOW)
     session.begin("", 1)
     assert json.loads(desk.library.read("SELECT state FROM interviews")[0][0])["position"] == 0
+
+
+# --- asking again, limits, which model answers ---------------------------------------------------------------------------
+
+
+def test_the_last_question_is_asked_again_in_its_place(desk: Desk) -> None:
+    number = talked(desk)
+    updates = list(chat.answering_updates(desk, T, "zh", "KV 缓存占多少显存？", number, "s", replace=True))
+    assert updates[0][0] != "" and updates[0][1] == number
+    assert [turn.question for turn in chat.turns_of(desk, number)] == ["KV 缓存占多少显存？"]
+    assert 'data-send="chat:again"' in str(updates[-1][4]) and "edit-question" in str(updates[-1][4])
+
+
+def test_what_a_follow_up_is_understood_as_is_shown_kept_and_can_be_changed(desk: Desk) -> None:
+    number = talked(desk)
+    assert "理解为：" in str(list(asked(desk, "它有什么缺点？", number))[-1][4])
+    assert chat.turns_of(desk, number)[-1].understood.endswith("有什么缺点？")
+    meant = "KV 缓存占多少显存？"
+    final = list(chat.answering_updates(desk, T, "zh", "它有什么缺点？", number, "s", "", meant, replace=True))[-1][4]
+    assert meant in str(final) and "edit-meant" in str(final)
+    turns = chat.turns_of(desk, number)
+    assert [turn.question for turn in turns] == [ASKED, "它有什么缺点？"] and turns[-1].understood == meant
+    assert [said.text for said in chat.said(turns) if said.role == "user"] == [ASKED, meant]
+
+
+def test_a_question_too_many_is_refused_with_a_line(desk: Desk) -> None:
+    signals = [desk.begin_answer(session, "one user") for session in ("a", "b", "c")]
+    ((*skipped, line),) = asked(desk, session="a")
+    assert "还在回答" in str(line) and len(skipped) == 9
+    ((*_, line),) = chat.answering_updates(desk, T, "zh", ASKED, 0, "d", "one user")
+    assert "已有 3 个" in str(line)
+    assert history.chats(desk.library) == []
+    for session, signal in zip("abc", signals, strict=True):
+        desk.end_answer(session, signal)
+    assert 'data-stage="done"' in str(list(chat.answering_updates(desk, T, "zh", ASKED, 0, "d", "one user"))[-1][4])
+
+
+def test_chats_are_found_by_their_words_and_exported(desk: Desk) -> None:
+    number = talked(desk)
+    assert ASKED in chat.chat_list(desk, 0, T, "加速") and "没有匹配" in chat.chat_list(desk, 0, T, "量子")
+    assert f"/mianpu/chat.md?number={number}" in chat.chat_list(desk, 0, T)
+
+
+def test_another_model_is_tested_taken_up_and_kept(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIANPU_CONFIG", str(tmp_path / "settings"))
+
+    def lines(act: Callable[[EngineChoice], str], told: str, *values: str | bool) -> str:
+        return str(list(engines.answered(T, act, told, *values))[-1][0])  # type: ignore[arg-type]
+
+    with scripted(says("好")) as server:
+        assert "能回答" in lines(desk.test_engine, "engine.answers", "server", "", server.address, "m", False)
+        before = desk.assistant.chat_model
+        assert "换用" in lines(desk.use_engine, "engine.kept", "server", "", server.address, "m", False)
+        assert desk.assistant.chat_model is not before and desk.engine == saved_choice(desk.library)
+    assert "不能用" in lines(desk.test_engine, "engine.answers", "server", "", server.address, "m", False)
+    told = list(engines.answered(T, desk.test_engine, "engine.answers", "server", "", "models.example", "m", False))[-1]
+    assert "不是这台电脑" in str(told[0]) and "'visible': True" in str(told[1])
+    assert "不能用" in lines(desk.use_engine, "engine.kept", "gguf", str(tmp_path / "none.gguf"), "", "", False)
+    assert desk.engine.kind == "server"  # the one before stays

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from assistant.answers.history import export_markdown
 from ingest.cleaning.corrections import corrections
 from ingest.document import content_hash
 from ingest.errors import MianpuError
@@ -40,6 +41,7 @@ def application(desk: Desk, host: str = "127.0.0.1") -> Guard:
 async def _application(desk: Desk, host: str) -> Guard:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/mianpu/static", StaticFiles(directory=STATIC))
+    _chat_route(app, desk)
     for language in LANGUAGES:
         _routes(app, desk, language)
         gr.mount_gradio_app(
@@ -186,6 +188,17 @@ def _theme() -> gr.themes.Base:
 
 
 # --- our own routes -------------------------------------------------------------------------------------------------
+
+
+def _chat_route(app: FastAPI, desk: Desk) -> None:
+    @app.get("/mianpu/chat.md")
+    def chat_markdown(number: str = "") -> Response:
+        try:
+            text = export_markdown(desk.library, _offset(number) or 0)
+        except MianpuError as error:
+            return Response(str(error), status_code=404, media_type="text/plain")
+        disposition = f'attachment; filename="mianpu-{_offset(number)}.md"'
+        return Response(text, media_type="text/markdown; charset=utf-8", headers={"Content-Disposition": disposition})
 
 
 def _routes(app: FastAPI, desk: Desk, language: str) -> None:

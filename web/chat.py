@@ -15,10 +15,11 @@ import gradio as gr
 from assistant.answers import answering, history
 from assistant.answers.prompts import language as language_of
 from assistant.engine.llm import Turn as Said
+from assistant.engine.queue import TooMany
 from ingest.errors import MianpuError
 from web.desk import Desk
 from web.markdown import inline
-from web.render import attributes, button, element, empty, panel
+from web.render import attributes, button, element, empty, notice, panel
 from web.texts import Texts
 from web.turns import Turn, advance, passages_html, turn_html
 
@@ -41,6 +42,9 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     with gr.Row(elem_id="chat"):
         with gr.Column(elem_id="chats"):
             new = gr.Button(t("chat.new"), variant="secondary", elem_id="new-chat")
+            wanted = gr.Textbox(
+                show_label=False, placeholder=t("chats.search"), lines=1, max_lines=1, container=False, elem_id="chat-search",
+            )  # fmt: skip
             chats = panel(chat_list(desk, 0, t), elem_id="chat-list", js=_BUS)
         with gr.Column(elem_id="talk"):
             with gr.Column(elem_id="conversation"):
@@ -55,30 +59,44 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
                     )  # fmt: skip
                     send = gr.Button(t("chat.send"), variant="primary", elem_id="send")
                     stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop")
+                refused = panel("", elem_id="refused")
                 hints = [t("chat.hint"), *([t("chat.quoteonly")] if desk.assistant.chat_model is None else [])]
                 panel(element("p", " · ".join(hints), class_="hint"))
         with gr.Column(elem_id="side"):
             sources = panel(passages_html(None, t), elem_id="sources")
             panel('<div id="reader"></div>', elem_id="reader-place")
-    outputs = [question, chat, hello, past, live, sources, send, stop, chats]
+    outputs = [question, chat, hello, past, live, sources, send, stop, chats, refused]
 
     def ask(text: str, number: int, request: gr.Request) -> Iterator[list[object]]:
         if not text.strip():
             yield [gr.skip()] * len(outputs)
             return
-        session = str(request.session_hash)
-        yield from answering_updates(desk, t, language, text.strip(), number, session)
+        yield from answering_updates(desk, t, language, text.strip(), number, str(request.session_hash), _user(request))
 
     def ask_sent(event: gr.EventData, number: int, request: gr.Request) -> Iterator[list[object]]:
         desk.leave_answer(str(request.session_hash))
         yield from ask(str(event._data["value"]), number, request)
 
+    def again(event: gr.EventData, number: int, request: gr.Request) -> Iterator[list[object]]:
+        """The last question once more: as it was, edited, or with what it means put differently."""
+        session, sent = str(request.session_hash), dict(event._data or {})
+        desk.leave_answer(session)
+        turns = turns_of(desk, number)
+        if not turns:
+            yield [gr.skip()] * len(outputs)
+            return
+        question = str(sent.get("question") or "").strip() or turns[-1].question
+        meant = str(sent.get("meant") or "").strip() or None
+        if not sent.get("question") and meant is None and turns[-1].understood:
+            meant = turns[-1].understood
+        yield from answering_updates(desk, t, language, question, number, session, _user(request), meant, replace=True)
+
     def opened(number: int) -> list[object]:
         turns = turns_of(desk, number)
         return [
             gr.skip(), number, gr.update(visible=False) if turns else gr.update(visible=True, value=welcome(desk, t, language)),
-            "".join(turn_html(turn, t, language) for turn in turns), "", passages_html(turns[-1] if turns else None, t),
-            gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t),
+            _all_turns(turns, t, language), "", passages_html(turns[-1] if turns else None, t),
+            gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t), "",
         ]  # fmt: skip
 
     def open_chat(event: gr.EventData, request: gr.Request) -> list[object]:
@@ -93,7 +111,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         gone = int(event._data["value"])
         history.delete_chat(desk.library, gone)
         if gone != number:
-            return [*[gr.skip()] * (len(outputs) - 1), chat_list(desk, number, t)]
+            return [*[gr.skip()] * (len(outputs) - 2), chat_list(desk, number, t), gr.skip()]
         return new_chat(request)
 
     def rename(event: gr.EventData, number: int) -> str:
@@ -108,6 +126,8 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on([question.submit, send.click], ask, [question, chat], outputs, **quiet)
     chats.ask(ask_sent, chat, outputs, **quiet)
+    chats.again(again, chat, outputs, **quiet)
+    wanted.input(lambda words, number: chat_list(desk, number, t, words), [wanted, chat], chats, **quiet)
     stop.click(stopped, None, None, queue=False, **quiet)
     new.click(new_chat, None, outputs, **quiet)
     chats.open(open_chat, None, outputs, **quiet)
@@ -116,28 +136,54 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     return ChatView(hello, chats)
 
 
-_BUS = "mianpu.connect('chat', trigger, ['ask', 'open', 'remove', 'rename'])"
+_BUS = "mianpu.connect('chat', trigger, ['ask', 'open', 'remove', 'rename', 'again'])"
 _FOLLOW = "watch('value', () => mianpu.grow(element))"
 
 
-def answering_updates(desk: Desk, t: Texts, language: str, question: str, number: int, session: str) -> Iterator[list[object]]:
-    """The updates of the page while one question is answered; none while the session's last one is still being answered."""
-    signal = desk.begin_answer(session)
-    if signal is None:
-        return
+def answering_updates(
+    desk: Desk,
+    t: Texts,
+    language: str,
+    question: str,
+    number: int,
+    session: str,
+    user: str = "",
+    understood: str | None = None,
+    replace: bool = False,
+) -> Iterator[list[object]]:
+    """The updates of the page while one question is answered, as ``understood`` if that is given; with ``replace`` it takes the
+    place of the chat's last one. Only a line that says so when the session or the user has enough questions already."""
     skip = gr.skip()
+    try:
+        signal = desk.begin_answer(session, user)
+    except TooMany as error:
+        mine = t("chat.busy") if desk.answers(session) else t("chat.mine", n=desk.limit.most)
+        yield [*[skip] * 9, notice(mine if error.mine else t("chat.full"), "bad")]
+        return
     turn = Turn(question)
     try:
+        if replace:
+            history.drop_last_question(desk.library, number)
         earlier = turns_of(desk, number)
-        number = number if earlier else history.new_chat(desk.library, _title(question))
+        new = not any(chat.id == number for chat in history.chats(desk.library)) if not earlier else False
+        number = history.new_chat(desk.library, _title(question)) if new else number
         history.add_message(desk.library, number, "user", question)
         past = "".join(turn_html(one, t, language) for one in earlier)
         shown = [turn_html(turn, t, language), passages_html(turn, t)]
         buttons = [gr.update(visible=False), gr.update(visible=True)]
-        yield ["", number, gr.update(visible=False), past, *shown, *buttons, chat_list(desk, number, t)]
+        yield [
+            "" if not replace else skip,
+            number,
+            gr.update(visible=False),
+            past,
+            *shown,
+            *buttons,
+            chat_list(desk, number, t),
+            "",
+        ]
         written = 0.0
         try:
-            for event in answering.answer(question, said(earlier), desk.assistant, signal.stop):
+            for event in answering.answer(question, said(earlier), desk.assistant, signal.stop, understood):
                 if isinstance(event, answering.Quote) and desk.assistant.chat_model is None:
                     continue  # the answer will be made of these sentences
                 before, turn = turn, advance(turn, event)
@@ -156,6 +202,7 @@ def answering_updates(desk: Desk, t: Texts, language: str, question: str, number
                     skip,
                     skip,
                     skip,
+                    skip,
                 ]
         except MianpuError as error:
             turn = turn.failed(str(error))
@@ -165,8 +212,8 @@ def answering_updates(desk: Desk, t: Texts, language: str, question: str, number
     finally:
         desk.end_answer(session, signal)
     if not signal.left.is_set():
-        done = [turn_html(turn, t, language), passages_html(turn, t), gr.update(visible=True), gr.update(visible=False)]
-        yield [skip, skip, skip, skip, *done, chat_list(desk, number, t)]
+        done = [turn_html(turn, t, language, last=True), passages_html(turn, t), gr.update(visible=True), gr.update(visible=False)]
+        yield [skip, skip, skip, skip, *done, chat_list(desk, number, t), skip]
 
 
 def turns_of(desk: Desk, number: int) -> list[Turn]:
@@ -183,7 +230,17 @@ def turns_of(desk: Desk, number: int) -> list[Turn]:
 def said(turns: Sequence[Turn]) -> tuple[Said, ...]:
     """The chat so far as the model reads it; questions without an answer are left out."""
     answered = [turn for turn in turns if turn.text and turn.stage in ("done", "stopped")]
-    return tuple(part for turn in answered for part in (Said("user", turn.question), Said("assistant", turn.text)))
+    asked = [(turn.understood or turn.question, turn.text) for turn in answered]
+    return tuple(part for question, text in asked for part in (Said("user", question), Said("assistant", text)))
+
+
+def _all_turns(turns: Sequence[Turn], t: Texts, language: str) -> str:
+    return "".join(turn_html(turn, t, language, last=turn is turns[-1]) for turn in turns)
+
+
+def _user(request: gr.Request) -> str:
+    """Who the limit counts: everyone at one address together, since a page opened again is a session of its own."""
+    return str(getattr(request.client, "host", "") or request.session_hash)
 
 
 def welcome(desk: Desk, t: Texts, language: str) -> str:
@@ -205,10 +262,12 @@ def welcome(desk: Desk, t: Texts, language: str) -> str:
     return f'<div class="hello"><h2>{escape(t("chat.hello"))}</h2><p>{escape(t("chat.hello.text"))}</p>{examples}</div>'
 
 
-def chat_list(desk: Desk, current: int, t: Texts) -> str:
-    """The chats, newest first; the open one is marked."""
-    rows = "".join(_chat_row(chat, current, t) for chat in history.chats(desk.library))
-    body = f"<ul>{rows}</ul>" if rows else f'<p class="quiet none">{escape(t("chats.none"))}</p>'
+def chat_list(desk: Desk, current: int, t: Texts, words: str = "") -> str:
+    """The chats, newest first, those with ``words`` in them if any are given; the open one is marked."""
+    found = [chat for chat, _ in history.search_chats(desk.library, words)] if words.strip() else history.chats(desk.library)
+    rows = "".join(_chat_row(chat, current, t) for chat in found)
+    none = t("chats.nomatch") if words.strip() else t("chats.none")
+    body = f"<ul>{rows}</ul>" if rows else f'<p class="quiet none">{escape(none)}</p>'
     toggle = button(t("chats.title"), kind="quiet toggle", data_act="toggle", data_value="chats")
     return f'{toggle}<p class="when">{escape(t("chats.title"))}</p>{body}'
 
@@ -216,10 +275,12 @@ def chat_list(desk: Desk, current: int, t: Texts) -> str:
 def _chat_row(chat: history.Chat, current: int, t: Texts) -> str:
     title = button(chat.title, kind="title", title=chat.title, data_send="chat:open", data_value=chat.id)
     rename = button(t("chats.rename"), kind="quiet", title=t("chats.rename"), data_act="rename", data_value=chat.id)
+    place = attributes(href=f"/mianpu/chat.md?number={chat.id}", download=f"mianpu-{chat.id}.md")
+    export = f'<a class="quiet export"{place}>{escape(t("chats.export"))}</a>'
     sure = t("chats.sure")
     delete = button(t("chats.delete"), kind="quiet", data_send="chat:remove", data_value=chat.id, data_sure=sure)
     here = attributes(aria_current="true" if chat.id == current else None)
-    return f'<li{here}>{title}<span class="tools">{rename}{delete}</span></li>'
+    return f'<li{here}>{title}<span class="tools">{rename}{export}{delete}</span></li>'
 
 
 def _title(question: str) -> str:

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--explain", action="store_true", help="what each feature gave to each passage's place, and to the chance")
     sub = add("ask", "an answer from the library, every sentence with its source", models=True)
     sub.add_argument("question")
-    _chat_options(sub)
+    _chat_options(sub, server=True)
     _states_option(sub)
     sub = add("concept", "a concept's page: definition, passages, neighbours, questions")
     sub.add_argument("name")
@@ -70,12 +70,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--open", action="store_true", help="open it in the browser too")
     sub.add_argument("--starter-notes", action="store_true", help="fill an empty library with the notes that come with Mianpu")
     _states_option(sub)
-    _chat_options(sub)
+    _chat_options(sub, server=True)
     sub = add("eval", "measure retrieval (and answers, grading) on a labelled file", models=True)
     sub.add_argument("file", type=Path)
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="measure over these documents in a library of their own")
     sub.add_argument("--answers", action="store_true", help="generate and measure answers too")
     sub.add_argument("--grading", action="store_true", help="the file holds graded answers: measure marking")
+    sub.add_argument(
+        "--dialogue", action="store_true", help="the file holds turns of conversations: measure how follow-ups are understood"
+    )
     sub.add_argument(
         "--fit", action="store_true", help="fit the ranking and the chance of an answer on these labels; print both cross-validated"
     )
@@ -89,8 +92,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--passages", type=_positive, metavar="N", help="ingest so many generated passages instead")
     sub.add_argument("--growth", action="store_true", help="how time and memory of an ingest grow with the library, nothing else")
     _chat_options(sub)
-    sub = add("models", "the model files: state, or `models fetch`", models=True)
-    sub.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
+    sub = add("models", "the model files, `models fetch`; what answers, `models use`; whether it does, `models test`", models=True)
+    sub.add_argument("action", nargs="?", choices=("list", "fetch", "use", "test"), default="list")
+    _chat_options(sub, server=True)
     sub = add("doctor", "check that everything in the library holds together")
     sub.add_argument("--repair", action="store_true", help="mend what can be mended")
     sub = add("export", "write the library to one file: a backup")
@@ -102,8 +106,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _chat_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--chat-model", metavar="GGUF", help="a GGUF file to use instead of Mianpu's own")
+def _chat_options(sub: argparse.ArgumentParser, *, server: bool = False) -> None:
+    sub.add_argument(
+        "--chat-model", metavar="GGUF", help="a GGUF file, or OWNER/REPOSITORY[/FILE.gguf], to use instead of Mianpu's own"
+    )
+    if server:
+        sub.add_argument("--server", metavar="ADDRESS", help="an OpenAI-compatible server that answers instead")
+        sub.add_argument("--model", metavar="NAME", help="the server's model (default: its first)")
+        text = "a file, readable by you alone, with the server's API key (else $MIANPU_API_KEY)"
+        sub.add_argument("--key-file", type=Path, metavar="FILE", help=text)
+        text = "agree, once, that questions and passages are sent to a server that is not this computer"
+        sub.add_argument("--send-notes", action="store_true", help=text)
 
 
 def _states_option(sub: argparse.ArgumentParser) -> None:

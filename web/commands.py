@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -234,13 +234,9 @@ def _restore(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from ingest.models.model_files import fetch_models, model_states
+    from web.model_commands import models
 
-    if args.action == "fetch":
-        fetch_models(TerminalProgress())
-    states = model_states()
-    lines = [f"{s.state:8s} {s.size / 1e6:8.1f} MB  {s.name} ({s.licence})  {s.path}" for s in states]
-    return _print(args, [{**asdict(s), "path": str(s.path)} for s in states], "\n".join(lines))
+    return models(args)
 
 
 # --- search, answers, concepts ----------------------------------------------------------------------------------
@@ -298,23 +294,22 @@ def _search(args: argparse.Namespace) -> int:
 
 def _ask(args: argparse.Namespace) -> int:
     from assistant.answers.answering import Assistant, answer, answer_to_json
-    from assistant.engine.llama import LlamaChat
+    from assistant.engine.choice import saved_choice
     from assistant.engine.states import library_states
     from ingest.models.embedding import load_embedder
-    from ingest.models.model_files import chat_model_path
+    from web.model_commands import given_engine, opened_engine
     from web.terminal import print_answer
 
     _require_words(args.question)
     progress = TerminalProgress()
+    given = given_engine(args)
     with Library.open(args.library) as library:
         graph = load_graph(library)
-        chat = LlamaChat(chat_model_path(args.chat_model, progress), states=library_states(library.folder, args.states_mb))
-        try:
+        choice = given or saved_choice(library)
+        with closing(opened_engine(choice, library_states(library.folder, args.states_mb))) as chat:
             assistant = Assistant(library, load_embedder(args.embedding_model, progress), graph, chat)
             events = answer(args.question, (), assistant, threading.Event())
             done = print_answer(events, None if args.json else sys.stdout)
-        finally:
-            chat.close()
     if args.json:
         print(json.dumps(answer_to_json(done), ensure_ascii=False, indent=2))
     return 0
@@ -392,12 +387,13 @@ def _interview(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from web.model_commands import given_engine
     from web.server import serve
 
     if args.starter_notes:
         _fill_with_starter_notes(args)
     serve(
-        args.library, host=args.host, port=args.port, chat_model=args.chat_model, embedding_model=args.embedding_model,
+        args.library, host=args.host, port=args.port, engine=given_engine(args), embedding_model=args.embedding_model,
         open_browser=args.open, states_mb=args.states_mb,
     )  # fmt: skip
     return 0

@@ -3,11 +3,18 @@
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
 from assistant.answers.answering import Assistant
+from assistant.engine.choice import EngineChoice, check, open_engine, save_choice
+from assistant.engine.llama import LlamaChat
+from assistant.engine.openai_server import ServerChat
+from assistant.engine.preparing import prepare
+from assistant.engine.queue import TooMany, UserLimit
+from assistant.engine.states import STATES_MB, library_states
 from assistant.interviews.questions import Bank, question_bank
 from assistant.interviews.schedule import cards_due
 from ingest.cleaning.restoring import restore, undo
@@ -38,6 +45,7 @@ class AnswerSignal:
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    user: str = ""
 
 
 @dataclass(slots=True)
@@ -46,12 +54,17 @@ class Desk:
 
     assistant: Assistant
     local: bool = True
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    states_mb: int = STATES_MB
+    limit: UserLimit = field(default_factory=UserLimit)
     _answering: dict[str, AnswerSignal] = field(default_factory=dict)
     _bank: tuple[int, Bank] = (-1, Bank((), {}))
     _job: JobState = JobState()
     _job_stop: threading.Event = field(default_factory=threading.Event)
     _worker: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opened: LlamaChat | ServerChat | None = None
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def library(self) -> Library:
@@ -75,13 +88,23 @@ class Desk:
 
     # --- answers that are being written --------------------------------------------------------------------------
 
-    def begin_answer(self, session: str) -> AnswerSignal | None:
-        """The signals of a new answer; None while the session has one already."""
+    def begin_answer(self, session: str, user: str = "") -> AnswerSignal:
+        """The signals of a new answer. ``user`` is who the limit counts, the session where nothing else is known.
+
+        Raises TooMany while the session has an answer already, or the user as many as one may have.
+        """
         with self._lock:
             if session in self._answering:
-                return None
-            signal = self._answering[session] = AnswerSignal()
+                raise TooMany("the last question of this page is still being answered: wait for it, or stop it", True)
+            signal = AnswerSignal(user=user or session)
+            self.limit.enter(signal.user)
+            self._answering[session] = signal
             return signal
+
+    def answers(self, session: str) -> bool:
+        """Whether an answer of the session is being written."""
+        with self._lock:
+            return session in self._answering
 
     def stop_answer(self, session: str) -> None:
         """Stop the session's answer, if one is being written; the page still shows how it ended."""
@@ -104,7 +127,39 @@ class Desk:
         with self._lock:
             if self._answering.get(session) is signal:
                 del self._answering[session]
+                self.limit.leave(signal.user)
         signal.ended.set()
+
+    # --- which model answers -------------------------------------------------------------------------------------
+
+    def test_engine(self, choice: EngineChoice) -> str:
+        """Whether the chat model of a choice answers, in one line. Raises MianpuError when it does not."""
+        if choice == self.engine and self.assistant.chat_model is not None:
+            return check(self.assistant.chat_model)
+        with closing(open_engine(choice, None)) as model:
+            return check(model)
+
+    def use_engine(self, choice: EngineChoice) -> str:
+        """Let another chat model answer, now and after the next start; it is tested first. Answers being written are stopped.
+
+        Raises MianpuError when it does not answer; then the old one stays.
+        """
+        with self._changing:
+            model = open_engine(choice, library_states(self.library.folder, self.states_mb))
+            try:
+                line = check(model)
+            except BaseException:
+                model.close()
+                raise
+            save_choice(self.library, choice)
+            self.engine = choice
+            old, self.assistant.chat_model = self.assistant.chat_model, model
+            self._opened = model
+        if isinstance(old, LlamaChat | ServerChat):
+            old.close()
+        if isinstance(model, LlamaChat):
+            prepare(self.library, model)
+        return line
 
     # --- reading documents in ------------------------------------------------------------------------------------
 
@@ -137,6 +192,8 @@ class Desk:
         self._job_stop.set()
         if self._worker is not None:
             self._worker.join(timeout=30)
+        if self._opened is not None:
+            self._opened.close()
 
     def keep_uploads(self, uploaded: Sequence[Path]) -> Path:
         """Copy dropped files to where the library keeps them (a file of the same name is replaced); returns that folder."""

@@ -11,6 +11,7 @@ from ingest.errors import MianpuError
 from ingest.progress import label
 from ingest.sources.detection import readable_suffixes
 from ingest.storage.library import DocumentInfo
+from web import engines
 from web.desk import Desk, JobState, starter_notes
 from web.markdown import inline
 from web.render import attributes, bar, button, element, empty, format_name, notice, panel
@@ -58,6 +59,8 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
                 stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
             state = panel("", elem_id="job", js="watch('value', () => mianpu.mended(element))")
+            if desk.local:
+                engines.view(t, desk)
     timer = gr.Timer(0.6, active=False)
     outputs = [state, stop, timer]
 

@@ -23,12 +23,16 @@ STARTS = 5  # questions that a server is started for, twice each
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measure retrieval on a labelled file; with ``--answers`` answers, with ``--grading`` marking."""
+    """Measure retrieval on a labelled file, or answers, marking, follow-ups, as the options say."""
     progress = TerminalProgress()
     if args.grading:
         from assistant.measures.grading_evaluation import evaluate_grading
 
         return _print(args, evaluate_grading(args.file, load_embedder(args.embedding_model, progress)))
+    if args.dialogue:
+        from assistant.measures.dialogue_evaluation import evaluate_dialogue
+
+        return _print(args, evaluate_dialogue(args.file, Glossary.load()))
     questions = read_questions(args.file)[: args.limit]
     if args.precision:
         from assistant.measures.precision import compare_precisions

@@ -14,12 +14,13 @@ from pathlib import Path
 import uvicorn
 
 from assistant.answers.answering import Assistant
+from assistant.engine.choice import EngineChoice, open_engine, saved_choice
 from assistant.engine.llama import LlamaChat
+from assistant.engine.openai_server import ServerChat
 from assistant.engine.preparing import prepare
 from assistant.engine.states import STATES_MB, StateStore, library_states
 from ingest.errors import MianpuError
 from ingest.models.embedding_process import start_embedder
-from ingest.models.model_files import chat_model_path
 from ingest.progress import TerminalProgress
 from ingest.storage.library import Library
 from kg.concepts import Glossary
@@ -32,14 +33,14 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
-    chat_model: str | None = None,
+    engine: EngineChoice | None = None,
     embedding_model: str | None = None,
     open_browser: bool = False,
     states_mb: int = STATES_MB,
 ) -> None:
     """Open the library (a new one where there is none) and serve the page until Ctrl-C; prints the address once the page answers.
 
-    Raises MianpuError when the port is taken, the library is damaged or a model that was named cannot be had. Without Mianpu's own
+    Raises MianpuError when the port is taken, the library is damaged or a model that was named cannot be had. Without a
     chat model the page still searches and quotes, and says so.
     """
     with contextlib.ExitStack() as stack:
@@ -48,8 +49,9 @@ def serve(
         progress = TerminalProgress()
         library = stack.enter_context(Library.open(library_folder, create=True))
         embedder = stack.enter_context(contextlib.closing(start_embedder(embedding_model, progress)))
+        choice = engine or saved_choice(library)
         with ThreadPoolExecutor(1) as other:
-            loading = other.submit(_chat_model, chat_model, progress, library_states(library.folder, states_mb))
+            loading = other.submit(_chat_model, engine is not None, choice, progress, library_states(library.folder, states_mb))
             from web.app import application  # imports Gradio, which takes as long as the models
             from web.desk import Desk
 
@@ -58,7 +60,7 @@ def serve(
         if model is not None:
             stack.callback(model.close)
         assistant = Assistant(library, embedder, graph, model)
-        desk = Desk(assistant, local=host in LOOPBACK)
+        desk = Desk(assistant, local=host in LOOPBACK, engine=choice, states_mb=states_mb)
         stack.callback(desk.close)
         address = _address(host, listening.getsockname()[1])
         config = uvicorn.Config(application(desk, host), log_level="warning", timeout_graceful_shutdown=2, access_log=False)
@@ -110,11 +112,14 @@ class _Server(uvicorn.Server):
             webbrowser.open(self._address)
 
 
-def _chat_model(given: str | None, progress: TerminalProgress, states: StateStore | None) -> LlamaChat | None:
+def _chat_model(
+    named: bool, choice: EngineChoice, progress: TerminalProgress, states: StateStore | None
+) -> LlamaChat | ServerChat | None:
+    """The model of a choice; None when it cannot be had and is the library's own, not one that was ``named`` just now."""
     try:
-        return LlamaChat(chat_model_path(given, progress), states=states)
+        return open_engine(choice, states, progress)
     except MianpuError as error:
-        if given is not None:
+        if named:
             raise
         print(f"mianpu: no chat model, so answers are quotations only: {error}", file=sys.stderr)
         return None

@@ -37,6 +37,7 @@ class Turn:
     nearest: tuple[Concept, ...] = ()
     seconds: float | None = None
     reason: str = ""
+    understood: str = ""
 
     @property
     def running(self) -> bool:
@@ -60,6 +61,7 @@ class Turn:
         """What a chat keeps of the turn beside question and text."""
         answer = Answer(self.question, self.text, self.sentences, self.hits, self.stage != "notfound", _total(self.seconds))
         rest = {"stage": self.stage, "reason": self.reason, "quote": self.quote, "nearest": self.nearest}
+        rest["understood"] = self.understood
         return json.dumps({"answer": answer_to_json(answer), **rest}, ensure_ascii=False, default=asdict)
 
     @classmethod
@@ -71,6 +73,7 @@ class Turn:
             quote = tuple(sentence_from_json(sentence) for sentence in fields["quote"])
             nearest = tuple(Concept(**{**c, "aliases": tuple(c["aliases"])}) for c in fields["nearest"])
             turn = cls(question, fields["stage"], reason=fields["reason"], quote=quote, nearest=nearest)
+            turn = replace(turn, understood=str(fields.get("understood", "")))  # turns kept before there were any have none
             return _with_answer(turn, answer)
         except (ValueError, KeyError, TypeError):
             return cls(question, "done", text=text)
@@ -79,6 +82,8 @@ class Turn:
 def advance(turn: Turn, event: Event) -> Turn:
     """The turn after one more event of its answer."""
     match event:
+        case events.Understood(text=text):
+            return replace(turn, understood=text)
         case events.Passages(hits=hits):
             return replace(turn, stage="reading", hits=hits)
         case events.Quote(sentences=sentences):
@@ -118,9 +123,15 @@ def located(text: str, sentences: Sequence[CheckedSentence]) -> Iterator[tuple[i
             yield start, at, sentence
 
 
-def turn_html(turn: Turn, t: Texts, language: str) -> str:
-    """The question and its answer as far as it is."""
-    parts = [f'<div class="asked"><p>{escape(turn.question)}</p></div>', '<div class="answer">']
+def turn_html(turn: Turn, t: Texts, language: str, last: bool = False) -> str:
+    """The question and its answer as far as it is. The ``last`` turn of a chat, once ended, can be asked again and edited."""
+    again = last and not turn.running
+    edit = button(t("chat.edit"), kind="quiet edit", data_act="edit-question") if again else ""
+    parts = [f'<div class="asked">{edit}<p>{escape(turn.question)}</p></div>']
+    if turn.understood:
+        change = button(t("chat.change"), kind="quiet edit", data_act="edit-meant") if again else ""
+        parts.append(f'<div class="meant">{escape(t("chat.understood"))}<p>{escape(turn.understood)}</p>{change}</div>')
+    parts.append('<div class="answer">')
     if turn.quote and turn.stage != "notfound":
         parts.append(_quote(turn, t))
     if turn.stage == "notfound":
@@ -134,6 +145,8 @@ def turn_html(turn: Turn, t: Texts, language: str) -> str:
         parts.append(notice(t("chat.failed", reason=turn.reason), "bad"))
     elif not turn.running:
         parts.append(_footer(turn, t))
+    if again:
+        parts.append(button(t("chat.again"), kind="quiet again", data_send="chat:again"))
     parts.append("</div>")
     return f'<article class="turn"{attributes(data_stage=turn.stage)}>{"".join(parts)}</article>'
 

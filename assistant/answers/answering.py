@@ -7,13 +7,12 @@ the library, and what the model adds is checked.
 
 import math
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from assistant.answers import prompts
+from assistant.answers import dialogue, prompts
 from assistant.answers.events import (
     Answer,
     Done,
@@ -25,6 +24,7 @@ from assistant.answers.events import (
     Sentence,
     Stopped,
     Token,
+    Understood,
     Waiting,
     answer_from_json,
     answer_to_json,
@@ -44,7 +44,7 @@ from kg.graph import ConceptGraph
 
 __all__ = [
     "Answer", "Assistant", "CheckedSentence", "Citation", "Done", "Event", "NotFound", "Passages", "Quote", "Searching", "Sentence",
-    "Stopped", "Token", "Turn", "Waiting", "answer", "answer_from_json", "answer_to_json", "sentence_from_json", "standalone",
+    "Stopped", "Token", "Turn", "Understood", "Waiting", "answer", "answer_from_json", "answer_to_json", "sentence_from_json",
 ]  # fmt: skip
 
 PASSAGE_TOKENS = 900
@@ -53,11 +53,6 @@ NEAR = 5  # hits shown when there is no answer
 _QUOTE_SENTENCES, _QUOTE_CHARACTERS = 3, 400
 _EXTRACT_SENTENCES, _EXTRACT_CHARACTERS = 6, 700
 _PAIR_MATCHES = 0.5  # share of the source «question» (a cosine of .93) from which on a pair's question is taken to be this question
-_POINTS_BACK = re.compile(
-    "它|这个|这种|这些|那个|那么|那|上面|前面|刚才|其中|该|呢[?？]?$|还有|为什么[?？]?$|继续|^(?:再|具体|详细|举)"
-    r"|\b(?:it|its|this|that|these|those|they|them|more|above)\b",
-    re.I,
-)
 
 
 @runtime_checkable
@@ -103,9 +98,12 @@ class Assistant:
         search("KV 缓存", self.library, self.embedder, self.graph, centres=self.centres)  # the word list of jieba, the vector file
 
 
-def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: threading.Event) -> Iterator[Event]:
+def answer(
+    question: str, history: Sequence[Turn], assistant: Assistant, stop: threading.Event, understood: str | None = None
+) -> Iterator[Event]:
     """Answer a question of a conversation. The last event is ``Done``, or ``Stopped`` within a second after ``stop`` is set.
 
+    A follow-up is answered as ``dialogue.resolve`` understands it, or as ``understood`` puts it.
     Raises MianpuError when the model fails. Leaving the iterator early gives the model up as well.
     """
     began = time.perf_counter()
@@ -116,7 +114,10 @@ def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: t
 
     yield Searching()
     graph, model = assistant.graph, assistant.chat_model
-    result = search(standalone(question, history, graph), assistant.library, assistant.embedder, graph, centres=assistant.centres)
+    meant = understood or dialogue.resolve(question, [turn.text for turn in history if turn.role == "user"], graph.glossary).text
+    if meant != question:
+        yield Understood(meant)
+    result = search(meant, assistant.library, assistant.embedder, graph, centres=assistant.centres)
     mark("search")
     if not result.answered:
         near, text = result.hits[:NEAR], prompts.not_found(question)
@@ -126,7 +127,7 @@ def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: t
         return
     hits = select(result, model.token_count if model else _rough_tokens, PASSAGE_TOKENS) or result.hits[:1]
     yield Passages(hits, result)
-    evidence = _evidence(question, hits, assistant)
+    evidence = _evidence(meant, hits, assistant)
     quote = _quote(result.question, hits, evidence)
     mark("quote")
     yield Quote(quote)
@@ -134,7 +135,8 @@ def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: t
     if model is None:
         events = _extract(result.question, evidence, writing)
     else:
-        prompt = prompts.prompt(question, [hit.passage for hit in hits], history)
+        lang = prompts.language(question)
+        prompt = prompts.prompt(meant, [hit.passage for hit in hits], history, lang)
         events = _write(model, prompt, writing, stop)
     for event in events:
         if isinstance(event, Token):
@@ -143,14 +145,6 @@ def answer(question: str, history: Sequence[Turn], assistant: Assistant, stop: t
     mark("total")
     finished = Answer(question, writing.text, tuple(writing.sentences), hits, True, seconds)
     yield Stopped(finished) if stop.is_set() else Done(finished)
-
-
-def standalone(question: str, history: Sequence[Turn], graph: ConceptGraph) -> str:
-    """The question as it is searched for: one that points back («它有什么缺点？») is searched together with the one before it."""
-    earlier = [turn.text for turn in history if turn.role == "user"]
-    if not earlier or not _POINTS_BACK.search(question):
-        return question
-    return question if graph.glossary.find(question) and len(question) > 24 else f"{earlier[-1]} {question}"
 
 
 # --- what is quoted -------------------------------------------------------------------------------------------------

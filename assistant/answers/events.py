@@ -1,7 +1,7 @@
 """What happens while a question is answered, as values: a page shows them, a chat keeps them.
 
-The order is: ``Searching``; then ``NotFound`` and ``Done``; or ``Passages``, ``Quote``, ``Waiting`` whenever the place in the queue
-changes, ``Token`` and ``Sentence`` mixed, and ``Done`` or ``Stopped``.
+The order is: ``Searching``; ``Understood`` when the question is a follow-up; then ``NotFound`` and ``Done``; or ``Passages``,
+``Quote``, ``Waiting`` whenever the place in the queue changes, ``Token`` and ``Sentence`` mixed, and ``Done`` or ``Stopped``.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,13 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Searching:
     """The search has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """The question as it is searched for and answered: it pointed back into the conversation, or the asker put it so."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Done:
     answer: Answer
 
 
-Event = Searching | Passages | Quote | Waiting | Token | Sentence | NotFound | Stopped | Done
+Event = Searching | Understood | Passages | Quote | Waiting | Token | Sentence | NotFound | Stopped | Done
 
 
 def answer_to_json(value: Answer) -> dict[str, Any]:

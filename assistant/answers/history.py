@@ -79,6 +79,15 @@ def delete_chat(library: Library, chat_id: int) -> None:
         connection.execute("DELETE FROM chats WHERE id = ?", (chat_id,))
 
 
+def drop_last_question(library: Library, chat_id: int) -> None:
+    """Take the last question of a chat and everything after it away, to be asked anew; nothing happens to a chat without one."""
+    with library.transaction() as connection:
+        connection.execute(
+            "DELETE FROM messages WHERE chat_id = ? AND id >= (SELECT max(id) FROM messages WHERE chat_id = ? AND role = 'user')",
+            (chat_id, chat_id),
+        )
+
+
 def search_chats(library: Library, words: str, limit: int = 50) -> list[tuple[Chat, str]]:
     """Chats in which every one of the words stands (in the title or any message), with the first message that has one of them.
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assistant.answers.orders import gives_order, without_orders
 from assistant.engine.llm import Prompt, Turn
 from ingest.document import Passage
 
@@ -73,9 +74,10 @@ def not_found(question: str) -> str:
     return _texts(language(question)).not_found
 
 
-def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] = ()) -> Prompt:
-    """The prompt for a question, its passages in the order given, and the end of the conversation."""
-    texts = _texts(language(question))
+def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] = (), lang: str = "") -> Prompt:
+    """The prompt for a question, its passages in the order given, and the end of the conversation; answered in the language
+    ``lang``, the question's own unless given."""
+    texts = _texts(lang or language(question))
     # No number in a block: it reads the same wherever the passage ranks, and the model has nothing to cite.
     blocks = tuple(_block(passage, texts) for passage in passages)
     return Prompt(texts.system, blocks, _recent(history, texts), texts.question.format(question=question.strip()))
@@ -88,7 +90,8 @@ def passage_prompt(passage: Passage, lang: str) -> Prompt:
 
 
 def _block(passage: Passage, texts: _Texts) -> str:
-    return texts.passage.format(heading=" > ".join(passage.headings[-2:]), text=_inert(passage.text))
+    headings = [heading for heading in passage.headings[-2:] if not gives_order(heading)]
+    return texts.passage.format(heading=" > ".join(headings), text=_inert(passage.text))
 
 
 def _texts(lang: str) -> _Texts:
@@ -96,8 +99,8 @@ def _texts(lang: str) -> _Texts:
 
 
 def _inert(text: str) -> str:
-    """A passage that cannot end its own block: what looks like our block marks loses its brackets."""
-    return _MARK.sub(lambda mark: mark.group()[1:-1], text).strip()
+    """A passage without orders to the assistant; what looks like our block marks loses its brackets."""
+    return _MARK.sub(lambda mark: mark.group()[1:-1], without_orders(text)).strip()
 
 
 def _recent(history: Sequence[Turn], texts: _Texts) -> tuple[Turn, ...]:

@@ -22,7 +22,7 @@ from assistant.engine.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
 from assistant.engine.cores import physical_cores
 from assistant.engine.drafting import PromptLookup
 from assistant.engine.llama_log import last_error, silence
-from assistant.engine.llm import LoopGuard, Prompt, Timings
+from assistant.engine.llm import LoopGuard, Prompt, Thinking, Timings
 from assistant.engine.prompt_tokens import PromptFormat, PromptTokens, block_name
 from assistant.engine.queue import FairQueue
 from assistant.engine.states import StateStore
@@ -70,6 +70,8 @@ class LlamaChat:
             raise MianpuError(f"{path} cannot be loaded as a model{last_error()}: remove the file and fetch it again")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self._context_size = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
+        # A recurrent model has one state for all it has read: no part of it can be kept, moved or taken back.
+        self._whole = bool(llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model))
         try:
             self._format = PromptFormat(llama_cpp, self._model, self.name, self._context_size)
         except MianpuError:
@@ -85,8 +87,12 @@ class LlamaChat:
         self.attention = Attention(llama_cpp, self._context)
         self._sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         llama_cpp.llama_sampler_chain_add(self._sampler, llama_cpp.llama_sampler_init_greedy())
-        self.states = states
+        self.states = None if self._whole else states
         self.join = join
+        self.notes = (
+            *self._format.notes,
+            *(["a recurrent model: prompts are read whole, no states are kept"] if self._whole else []),
+        )
         self._identity = _identity(path) if states is not None else b""
         self._missing: deque[tuple[str, tuple[int, ...], tuple[int, ...]]] = deque(maxlen=_MISSING)
         self._wanted: Iterator[Prompt | None] = iter(())
@@ -160,7 +166,7 @@ class LlamaChat:
         read = self._format.tokens(prompt)
         generated, first_s = 0, 0.0
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        guard = LoopGuard()
+        guard, thinking = LoopGuard(), Thinking()
         before = self.attention.evaluated
         evaluated = 0
         try:
@@ -171,12 +177,12 @@ class LlamaChat:
                         break
                     generated += 1
                     first_s = first_s or time.perf_counter() - began
-                    piece = decoder.decode(self._piece(token))
+                    piece = thinking.feed(decoder.decode(self._piece(token)))
                     if piece:
                         yield piece
                         if guard.add(piece):
                             break
-            rest = decoder.decode(b"", final=True)
+            rest = thinking.finish() + decoder.decode(b"", final=True)
             if rest.strip("\ufffd"):
                 yield rest
         finally:
@@ -201,7 +207,7 @@ class LlamaChat:
             lookup.checked(draft, i)
             if left == 0:
                 return
-            draft = lookup.draft(left - 1)
+            draft = [] if self._whole else lookup.draft(left - 1)
             if halted() or not attention.evaluate([*tokens, *draft], halted, outputs=len(draft) + 1):
                 return
 
@@ -231,6 +237,8 @@ class LlamaChat:
 
     def _keep_prefix(self, prefix: Sequence[int], halted: Callable[[], bool], *, evaluate: bool = True) -> None:
         """Give a prefix a sequence of its own, from its state on disk, or by reading it."""
+        if self._whole:
+            return
         attention, key = self.attention, self._key(_PREFIX, prefix, ())
         known = attention.keeps(prefix)
         if not known and self.states is not None and key in self.states:

@@ -1,4 +1,4 @@
-"""What a chat model is to the rest of the program: a prompt in blocks, a stream of text, and a guard against loops.
+"""What a chat model is to the rest of the program: a prompt in blocks, a stream of text, guards against loops and thinking aloud.
 
 The engine itself is ``assistant.engine.llama``; a test passes any class with the same three members.
 """
@@ -112,3 +112,41 @@ def _ends_in_a_cycle(text: str) -> bool:
         if text.endswith(unit * repeats) and sum(c.isalnum() for c in set(unit)) > 1:
             return True
     return False
+
+
+class Thinking:
+    """Takes out of a stream what a reasoning model thinks aloud at its beginning, between ``<think>`` and ``</think>``.
+
+    >>> thinking = Thinking()
+    >>> [thinking.feed(piece) for piece in ("<th", "ink>hm</thi", "nk>\\n\\nYes", ", it is")]
+    ['', '', 'Yes', ', it is']
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._state = "beginning"
+
+    def feed(self, piece: str) -> str:
+        """The part of what came so far that belongs to the answer and was not given yet."""
+        if self._state == "answer":
+            return piece
+        self._held += piece
+        if self._state == "beginning":
+            start = self._held.lstrip()
+            if "<think>".startswith(start[:7]) and len(start) < 7:
+                return ""
+            if not start.startswith("<think>"):
+                return self._answer(self._held)
+            self._state = "thinking"
+        _, end, rest = self._held.partition("</think>")
+        if not end or not rest.strip():
+            return ""
+        return self._answer(rest.lstrip())
+
+    def finish(self) -> str:
+        """What is left at the end: a beginning that was no thought."""
+        return self._answer(self._held) if self._state == "beginning" else ""
+
+    def _answer(self, text: str) -> str:
+        self._state, self._held = "answer", ""
+        return text

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assistant.engine.llm import Prompt, Turn
+from assistant.engine.templates import Render, jinja_render, without_system
 from ingest.document import content_hash
 from ingest.errors import MianpuError
 
@@ -34,7 +35,8 @@ class PromptTokens:
 class PromptFormat:
     """Tokenises for one model. Only the vocabulary is read, so any thread may call it. ``room`` is the model's context in tokens.
 
-    Raises MianpuError when the model has no chat template that llama.cpp knows.
+    ``notes`` says what of a prompt the model's chat template does not take as it is. Raises MianpuError when the model has no
+    template, or one that cannot be used.
     """
 
     def __init__(self, api: Any, model: Any, name: str, room: int) -> None:
@@ -43,7 +45,8 @@ class PromptFormat:
         self._room = room
         self._vocab = api.llama_model_get_vocab(model)
         self._template = api.llama_model_chat_template(model, None)
-        self.blocks(Prompt("s", ("p",), (), "q"))
+        self.notes: tuple[str, ...] = ()
+        self._render = self._usable_render()
 
     def fitting(self, prompt: Prompt, max_tokens: int) -> Prompt:
         """The prompt, without the oldest turns if there is no room for them."""
@@ -82,10 +85,10 @@ class PromptFormat:
         roles = ["system", *(turn.role for turn in turns)]
         asked = (*prompt.passages, turns[0].text)
         contents: list[tuple[str, ...]] = [(prompt.system,), asked, *((turn.text,) for turn in turns[1:])]
-        rendered = self._render([(role, f"\x1a{number}\x1a") for number, role in enumerate(roles)])
-        parts = _MARK.split(rendered)
-        if [int(n) for n in parts[1::2]] != list(range(len(roles))):
+        rendered = self._render([(role, _mark(number)) for number, role in enumerate(roles)])
+        if not _keeps_all(rendered, len(roles)):
             raise MianpuError(f"the chat template of {self.name} cannot be used (it drops messages): choose another chat model")
+        parts = _MARK.split(rendered)
         blocks = []
         for number, part in enumerate(parts):
             if number % 2:
@@ -97,19 +100,51 @@ class PromptFormat:
             blocks[0] = [first, *(t for t in blocks[0] if t != first)]
         return blocks
 
-    def _render(self, messages: Sequence[tuple[str, str]]) -> str:
+    def _usable_render(self) -> Render:
+        """The way to join messages that keeps all of them: llama.cpp's where it knows the template, else the template itself."""
+        if not self._template:
+            # No template would mean ChatML to llama.cpp, which this model may never have seen.
+            raise MianpuError(f"{self.name} has no chat template: choose an instruction-tuned model")
+        source = self._template.decode("utf-8", "replace")
+        ways: list[tuple[Render, str]] = [(self._by_llama_cpp, "")]
+        complaint = ""
+        try:
+            own = jinja_render(source, self._special(self._api.llama_vocab_bos), self._special(self._api.llama_vocab_eos))
+            ways.append((own, ""))
+            ways.append(
+                (without_system(own), "its chat template takes no system message: the instructions stand before the passages")
+            )
+            if "enable_thinking" in source:
+                ways = [*ways[1:], ways[0]]
+        except MianpuError as error:
+            complaint = str(error)
+        probe = [("system", _mark(0)), ("user", _mark(1)), ("assistant", _mark(2)), ("user", _mark(3))]
+        for render, note in ways:
+            try:
+                if all(_keeps_all(render(probe[:n]), n) for n in (2, 4)):
+                    self.notes = (note,) if note else ()
+                    return render
+                complaint = "it drops messages"  # the last way's word counts, the first complaint where none got so far
+            except MianpuError as error:
+                complaint = complaint or str(error)
+        raise MianpuError(f"the chat template of {self.name} cannot be used ({complaint}): choose another chat model")
+
+    def _by_llama_cpp(self, messages: Sequence[tuple[str, str]]) -> str:
         array = (self._api.llama_chat_message * len(messages))()
         for slot, (role, content) in zip(array, messages, strict=True):
             slot.role, slot.content = role.encode(), content.encode()
         size = 256 * len(messages) + 1024
         buffer = ctypes.create_string_buffer(size)
-        # None as the template would mean ChatML, which another model may never have seen.
-        length = -1 if not self._template else self._api.llama_chat_apply_template(
-            self._template, array, len(messages), True, buffer, size
-        )  # fmt: skip
+        length = self._api.llama_chat_apply_template(self._template, array, len(messages), True, buffer, size)
         if not 0 <= length <= size:
-            raise MianpuError(f"{self.name} has no chat template that llama.cpp knows: choose an instruction-tuned model")
+            raise MianpuError("")  # not one that llama.cpp knows; the template itself is tried next
         return buffer.raw[:length].decode("utf-8")
+
+    def _special(self, which: Any) -> str:
+        """The text of a special token of the vocabulary; "" when there is none."""
+        token = which(self._vocab)
+        text = self._api.llama_vocab_get_text(self._vocab, token) if token >= 0 else b""
+        return (text or b"").decode("utf-8", "replace")
 
     def tokenise(self, text: str, *, special: bool) -> list[int]:
         """The tokens of a text; ``special``: what looks like a special token is one."""
@@ -120,6 +155,14 @@ class PromptFormat:
         if count < 0:
             raise MianpuError("a text is too long for the chat model: shorten it")
         return list(tokens[:count])
+
+
+def _mark(number: int) -> str:
+    return f"\x1a{number}\x1a"
+
+
+def _keeps_all(rendered: str, messages: int) -> bool:
+    return [int(n) for n in _MARK.split(rendered)[1::2]] == list(range(messages))
 
 
 def joined(blocks: Sequence[Sequence[int]]) -> tuple[int, ...]:

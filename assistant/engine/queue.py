@@ -5,7 +5,7 @@ can be stopped while it is inside one long call.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from ingest.errors import MianpuError
@@ -14,6 +14,44 @@ IDLE_AFTER = 2.0
 """Seconds without a job after which idle time begins."""
 _REST = 60.0  # seconds until idle work that had nothing to do is asked again
 _POLL = 0.05  # seconds between two looks at a stop signal; well under the second within which it must act
+
+
+class TooMany(MianpuError):
+    """More questions at once than one user, or everyone together, may have; ``mine``: they are the user's own."""
+
+    def __init__(self, line: str, mine: bool) -> None:
+        super().__init__(line)
+        self.mine = mine
+
+
+class UserLimit:
+    """At most ``most`` questions of one user being answered or waiting, and ``whole`` of all users. Threads may share it."""
+
+    def __init__(self, most: int = 3, whole: int = 32) -> None:
+        self.most, self.whole = most, whole
+        self._lock = threading.Lock()
+        self._users: Counter[str] = Counter()
+
+    def enter(self, user: str) -> None:
+        """Count one more question of a user. Raises TooMany, and counts nothing, when there is no room."""
+        with self._lock:
+            if self._users[user] >= self.most:
+                raise TooMany(f"{self.most} of your questions are being answered already: wait for one, or stop one", True)
+            if self._users.total() >= self.whole:
+                raise TooMany(f"{self.whole} questions are waiting already: ask again in a minute", False)
+            self._users[user] += 1
+
+    def leave(self, user: str) -> None:
+        """One question of a user has ended."""
+        with self._lock:
+            self._users[user] -= 1
+            if self._users[user] <= 0:
+                del self._users[user]
+
+    def asking(self, user: str) -> int:
+        """How many questions of a user are being answered or waiting."""
+        with self._lock:
+            return self._users.get(user, 0)
 
 
 class _Job:

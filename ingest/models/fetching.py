@@ -29,7 +29,7 @@ from ingest.progress import BYTES, Progress
 
 _CHUNK = 1 << 20
 _SLACK = 32 << 20  # what pip, the database and the system may write meanwhile
-_HUB = "https://huggingface.co"
+HUB = "https://huggingface.co"
 _TRUE = {"1", "ON", "YES", "TRUE"}
 
 
@@ -44,7 +44,7 @@ class HubFile:
     @property
     def address(self) -> str:
         """Where it is, on the hub or on the mirror that ``HF_ENDPOINT`` names."""
-        hub = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
+        hub = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
         return f"{hub}/{self.repository}/resolve/{self.revision}/{self.path}"
 
 

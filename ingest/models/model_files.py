@@ -17,7 +17,7 @@ import filelock
 import httpx
 
 from ingest.errors import Interrupted, MianpuError, UsageError
-from ingest.models import e5_weights, fetching
+from ingest.models import e5_weights, fetching, hub_names
 from ingest.models.fetching import (
     HubFile,
     ModelFile,
@@ -152,8 +152,8 @@ def model_states() -> list[ModelState]:
 def chat_model_path(given: str | None = None, progress: Progress = no_progress, fetch: bool = True) -> Path:
     """The chat model's GGUF file, fetched and verified once.
 
-    ``given`` is a GGUF file, or ``OWNER/REPOSITORY/FILE.gguf`` on the model hub. With ``fetch`` false a model that is not in its
-    place raises MianpuError instead of being fetched.
+    ``given`` is a GGUF file, or ``OWNER/REPOSITORY`` or ``OWNER/REPOSITORY/FILE.gguf`` on the model hub. With ``fetch`` false a
+    model that is not in its place raises MianpuError instead of being fetched.
     """
     if given is None:
         return _file(CHAT_MODEL, models_folder() / CHAT_MODEL.file, progress, fetch)
@@ -161,8 +161,10 @@ def chat_model_path(given: str | None = None, progress: Progress = no_progress, 
     if path.is_dir():
         raise UsageError(f"{given} is a folder: give --chat-model a GGUF file")
     if not path.exists():
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+/(?:[\w.-]+/)*[\w.-]+\.gguf", given):
-            raise UsageError(f"{given} does not exist: give --chat-model a GGUF file, or OWNER/REPOSITORY/FILE.gguf on the hub")
+        if hub_names.REPOSITORY.fullmatch(given) and not given.lower().endswith(".gguf"):
+            given = f"{given}/{_file_of(given, fetch)}"
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+/(?:[\w.-]+/)*[\w.-]+\.gguf", given) or ".." in given.split("/"):
+            raise UsageError(f"{given} does not exist: give --chat-model a GGUF file, or OWNER/REPOSITORY[/FILE.gguf] on the hub")
         path = _chat_model_from_hub(given, progress, fetch)
     try:
         with open(path, "rb") as file:
@@ -229,6 +231,19 @@ def _file(spec: ModelFile, path: Path, progress: Progress, may_fetch: bool) -> P
             fetching.fetch(spec, path, progress)
         fetching.remember(spec, path)
     return path
+
+
+def _file_of(repository: str, may_fetch: bool) -> str:
+    """The GGUF file of a repository on the hub: one that is in the cache, else the one to fetch."""
+    folder = models_folder() / "hub" / repository
+    here = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
+    if here:
+        return hub_names.chosen_file(repository, here)
+    if not may_fetch or fetching.offline():
+        raise MianpuError(
+            f"{repository} is neither a file nor in the cache: connect to a network (without HF_HUB_OFFLINE) to fetch it"
+        )
+    return hub_names.file_on_hub(repository)
 
 
 def _chat_model_from_hub(name: str, progress: Progress, may_fetch: bool) -> Path:

@@ -298,6 +298,37 @@
       location.reload();
     } else if (what === "toggle") document.getElementById(target.dataset.value)?.classList.toggle("open");
     else if (what === "rename") rename(target);
+    else if (what === "edit-question") editInPlace(target, "question");
+    else if (what === "edit-meant") editInPlace(target, "meant");
+  }
+
+  // The last question, or what it is understood as, becomes a box; Enter asks it again so.
+  function editInPlace(button, what) {
+    const shown = $("p", button.parentElement);
+    if (!shown || $("textarea", button.parentElement)) return;
+    const box = document.createElement("textarea");
+    box.value = shown.textContent;
+    box.rows = Math.min(6, 1 + Math.floor(box.value.length / 40));
+    box.setAttribute("aria-label", button.textContent);
+    shown.replaceWith(box);
+    button.hidden = true;
+    box.focus();
+    box.select();
+    const leave = () => {
+      box.replaceWith(shown);
+      button.hidden = false;
+    };
+    box.addEventListener("keydown", (event) => {
+      if (event.isComposing || event.keyCode === 229) return;
+      if (event.key === "Escape") leave();
+      else if (event.key === "Enter" && !event.shiftKey) {
+        event.preventDefault();
+        const text = box.value.trim();
+        leave();
+        if (text) send("chat", "again", { [what]: text });
+      }
+      event.stopPropagation();
+    });
   }
 
   function rename(button) {
