@@ -1,4 +1,4 @@
-"""Personalised PageRank over concepts and passages (Haveliwala 2002): what a question's concepts lead to, also over another document.
+"""Personalised PageRank over concepts and passages (Haveliwala 2002): what a question's concepts lead to.
 
 A walk goes from a concept to a passage that mentions it, from there to a concept of that passage, and at every step returns with
 chance ``RESTART`` to the question's concepts. Seen only at concepts it is a walk over the few hundred of them, so its answer for
@@ -48,7 +48,7 @@ class ConceptWalk:
         return cls({key: i for i, key in enumerate(keys)}, passages, rows, columns, spread.astype(np.float32), counts)
 
     def scores(self, start: Mapping[str, float]) -> Floats:
-        """For each passage of ``passages`` the chance that a walk from the weighted concepts is there; zeros where none is known."""
+        """For each passage of ``passages`` the chance that a walk from the weighted concepts is there; 0 without any."""
         known = {self.concepts[key]: weight for key, weight in start.items() if key in self.concepts and weight > 0}
         if not known:
             return np.zeros(len(self.passages), dtype=np.float32)

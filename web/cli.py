@@ -82,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--fit", action="store_true", help="fit the ranking and the chance of an answer on these labels; print both cross-validated"
     )
+    sub.add_argument(
+        "--with",
+        dest="also",
+        type=Path,
+        metavar="FILE",
+        help="with --fit: a SQuAD file whose questions the chance is fitted on too",
+    )
     sub.add_argument("--against", type=Path, metavar="REPORT", help="an earlier report (--json): what changed since")
     text = "measure what the fast precision of the embedding model costs beside float32, nothing else"
     sub.add_argument("--precision", action="store_true", help=text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant.measures.evaluation import against, report, retrieve
+from assistant.measures.evaluation import RankedQuestion, against, report, retrieve
 from assistant.measures.labels import LabelledQuestion, SpanFinder, read_questions, squad_documents
 from ingest.document import content_hash
 from ingest.errors import MianpuError, UsageError
@@ -54,7 +54,8 @@ def evaluate(args: argparse.Namespace) -> int:
         if args.fit:
             from assistant.measures.fitting import fit_answerable, fit_ranking
 
-            value["fit"] = {"ranking": fit_ranking(rows, finder), "answerable": fit_answerable(rows)}
+            more = _also(args, embedder, progress) if args.also else []
+            value["fit"] = {"ranking": fit_ranking(rows, finder), "answerable": fit_answerable([*rows, *more])}
         if args.against:
             value["against"] = against(value, earlier)
         if args.answers:
@@ -71,6 +72,16 @@ def evaluate(args: argparse.Namespace) -> int:
     if not args.json:
         value.pop("per_question")
     return _print(args, value)
+
+
+def _also(args: argparse.Namespace, embedder: SentenceEmbedder, progress: TerminalProgress) -> list[RankedQuestion]:
+    """The questions of ``--with``, searched for among the contexts of their own file."""
+    if args.also.suffix != ".json":
+        raise UsageError(f"{args.also} is not a SQuAD file (.json): --with takes one")
+    questions = read_questions(args.also)
+    own = argparse.Namespace(**{**vars(args), "file": args.also, "documents": None, "limit": None})
+    with _library_of(own, questions, embedder) as library:
+        return retrieve(questions, library, embedder, ConceptGraph.build(library, Glossary.load()), progress)
 
 
 def _earlier(path: Path) -> dict[str, object]:

@@ -169,20 +169,20 @@ def ablation(rows: Sequence[RankedQuestion], finder: SpanFinder) -> dict[str, di
     kept = [row for row in rows if row.found is not None]
     if not kept:
         return {}
-    out = {"all": _reweighed(kept, lambda name, weight: weight, finder)}
+    out = {"all": _reweighed(kept, finder)}
     for one in FEATURES:
-        out[f"only {one}"] = _reweighed(kept, lambda name, _, one=one: float(name == one), finder)
-        out[f"without {one}"] = _reweighed(kept, lambda name, weight, one=one: weight * (name != one), finder)
+        out[f"only {one}"] = _reweighed(kept, finder, only=one)
+        out[f"without {one}"] = _reweighed(kept, finder, without=one)
     return out
 
 
-def _reweighed(rows: Sequence[RankedQuestion], change: Callable[[str, float], float], finder: SpanFinder) -> dict[str, float]:
-    ranking = shipped_ranking()
+def _reweighed(rows: Sequence[RankedQuestion], finder: SpanFinder, *, only: str = "", without: str = "") -> dict[str, float]:
     found = []
     for row in rows:
         assert row.found is not None
-        weights = ranking.weights_for(row.found.candidates.query.english)
-        found.append((row.question, reordered(row, {name: change(name, weights[name]) for name in FEATURES})))
+        weights = dict(shipped_ranking().weights_for(row.found.candidates.query.english))
+        weights = {only: 1.0} if only else {name: weight for name, weight in weights.items() if name != without}
+        found.append((row.question, reordered(row, weights)))
     return {f"recall@{k}": round(mean(recall(question, passages[:k], finder) for question, passages in found), 4) for k in (1, 5)}
 
 

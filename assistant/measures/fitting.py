@@ -1,13 +1,14 @@
 """Fitting the numbers of ``ranking.toml`` on a labelled file, and measuring them by cross-validation: `mianpu eval FILE --fit`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from assistant.measures.evaluation import RankedQuestion, auroc, expected_calibration_error, recall, reordered
 from assistant.measures.labels import SpanFinder
@@ -16,6 +17,7 @@ from ingest.errors import UsageError
 
 FOLDS = 10
 _PENALTY, _PENALTY_ENGLISH = 0.01, 0.03  # on the squared weights, and on how far the English ones lie from them
+_LOST = 0.025  # share of the answerable that the threshold may lose
 Floats = npt.NDArray[np.float64]
 _Group = tuple[Floats, npt.NDArray[np.bool_]]  # features (candidates, features), whether each answers (candidates,)
 
@@ -90,26 +92,29 @@ def _fit(groups: Sequence[_Group], towards: Floats, penalty: float) -> Floats:
 
 
 def fit_answerable(rows: Sequence[RankedQuestion]) -> dict[str, object]:
-    """Logistic regression over the features (L2, C = 1), both kinds of question weighing the same. What it would reach elsewhere is
-    measured on folds it did not see, at the threshold chosen on the others: the highest that loses at most 2.5 % of the answerable.
+    """Logistic regressions over the features (L2, C = 1): one for the questions that name a concept, one for the others. What they
+    would reach elsewhere is measured on folds they did not see, at the threshold chosen on the others: the highest that loses at
+    most 2.5 % of the answerable.
 
     Returns the numbers for ``ranking.toml`` and the cross-validated measures. Raises UsageError with too few questions of a kind.
     """
     kept = [row for row in rows if row.features]
     labels = np.array([row.question.answerable for row in kept])
+    named = np.array([bool(row.features["names_concepts"]) for row in kept])
     if min(int(labels.sum()), int((~labels).sum())) < FOLDS:
         raise UsageError(f"fitting needs at least {FOLDS} answerable and {FOLDS} unanswerable questions")
-    names = sorted(kept[0].features)
+    names = sorted(set(kept[0].features) - {"names_concepts"})
     values = np.array([[row.features[name] for name in names] for row in kept])
-    model = LogisticRegression(C=1.0, max_iter=5000)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    chances = cross_val_predict(model, values, labels, cv=folds, method="predict_proba")[:, 1]
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(values, labels))
+    chances = np.zeros(len(kept))
+    for train, test in folds:
+        chances[test] = _chances(_models(values[train], labels[train], named[train]), values[test], named[test])
     lost, refused = [], []
-    for train, test in folds.split(values, labels):
-        threshold = _threshold(chances[train][labels[train]])
+    for train, test in folds:
+        threshold = float(np.quantile(chances[train][labels[train]], _LOST))
         lost += (chances[test][labels[test]] < threshold).tolist()
         refused += (chances[test][~labels[test]] < threshold).tolist()
-    model.fit(values, labels)
+    models = _models(values, labels, named)
     shipped = shipped_ranking().threshold
     return {
         "cross_validated": {
@@ -120,11 +125,28 @@ def fit_answerable(rows: Sequence[RankedQuestion]) -> dict[str, object]:
             "lost_at_shipped_threshold": round(float((chances[labels] < shipped).mean()), 4),
             "refused_at_shipped_threshold": round(float((chances[~labels] < shipped).mean()), 4),
         },
-        "threshold": round(_threshold(chances[labels]), 3),
-        "intercept": round(float(model.intercept_[0]), 3),
-        "features": {name: round(float(weight), 3) for name, weight in zip(names, model.coef_[0], strict=True)},
+        "threshold": round(float(np.quantile(chances[labels], _LOST)), 3),
+        **{
+            kind: {
+                "intercept": round(float(models[flag].intercept_[0]), 3),
+                **{name: round(float(weight), 3) for name, weight in zip(names, models[flag].coef_[0], strict=True)},
+            }
+            for kind, flag in (("named", True), ("unnamed", False))
+            if flag in models
+        },
     }
 
 
-def _threshold(chances: Floats) -> float:
-    return float(np.quantile(chances, 0.025))
+def _models(values: Floats, labels: npt.NDArray[np.bool_], named: npt.NDArray[np.bool_]) -> dict[bool, Any]:
+    """A model for each kind of question; one for both where a kind has not questions of both labels."""
+    models = {}
+    for flag in (True, False):
+        mine = named == flag
+        mine = mine if len(set(labels[mine])) == 2 else np.ones(len(labels), dtype=bool)
+        models[flag] = LogisticRegression(C=1.0, max_iter=9000).fit(values[mine], labels[mine])
+    return models
+
+
+def _chances(models: Mapping[bool, Any], values: Floats, named: npt.NDArray[np.bool_]) -> Floats:
+    both = {flag: model.predict_proba(values)[:, 1] for flag, model in models.items()}
+    return np.where(named, both[True], both[False])

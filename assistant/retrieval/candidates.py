@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -31,17 +32,15 @@ class Asked:
 class Candidates:
     """The candidate passages of one question; all arrays (n,) are aligned with ``ids``.
 
-    ``raw`` holds the raw features by name (``ranking.FEATURES``), ``cosines`` those of the vectors
-    as they are, ``matches`` (n, tokens) the best match of each question token. ``parts`` has for each
-    part of the question the sum of its dense and late features. ``mentions`` are the concepts of each passage; ``counts`` in how many
-    passages each named concept stands.
+    ``raw`` holds the raw features by name (``ranking.FEATURES``), ``cosines`` those of the vectors as they are. ``parts`` has for
+    each part of the question the sum of its dense and late features. ``mentions`` are the concepts of each passage, ``counts`` says
+    in how many passages each named concept stands.
     """
 
     ids: tuple[int, ...]
     passages: tuple[Passage, ...]
     raw: Mapping[str, Vectors]
     cosines: Vectors
-    matches: Vectors
     parts: tuple[Vectors, ...]
     pairs: Mapping[int, QuestionAnswer]
     mentions: tuple[frozenset[str], ...]
@@ -68,7 +67,7 @@ def gather(
     found: dict[int, None] = {}
     for part in asked:
         share = CANDIDATES if part is whole else CANDIDATES // 3
-        found |= dict.fromkeys(_different(library, lambda k, v=part.vector: library.nearest_passages(v, k), share, without))
+        found |= dict.fromkeys(_different(library, partial(library.nearest_passages, part.vector), share, without))
     found |= dict.fromkeys(
         _different(library, lambda k: [(m.id, m.score) for m in library.match_fields(query.terms, k)], CANDIDATES, without)
     )
@@ -81,13 +80,12 @@ def gather(
     meaning = centres.centred(np.stack([a.vector for a in asked]), [a.text for a in asked])
     own = centres.centred(stored, [p.text for p in passages]) @ meaning.T
     codes = library.codes_of(ids)
-    matches = late.interact(whole.tokens, codes, ids)
     words = library.score_words(query.terms, ids)
     mentions = tuple(frozenset(keys) for keys in walk.concepts_of(ids))
     mass = sum(idf.values())
     raw = {
         "dense": own[:, 0],
-        **matches.columns,
+        **late.columns(whole.tokens, codes, ids),
         "text": words["text"].astype(np.float32),
         "heading": words["heading"].astype(np.float32),
         "asked": words["question"].astype(np.float32),
@@ -96,8 +94,8 @@ def gather(
         "walk": walk.column(walked, ids),
         "length": np.log([10.0 + len(p.text) for p in passages]).astype(np.float32),
     }
-    by_part = tuple(own[:, n] + late.interact(part.tokens, codes, ids).columns["focus"] for n, part in enumerate(parts, start=1))
-    return Candidates(ids, tuple(passages), raw, stored @ whole.vector, matches.best, by_part, pairs, mentions, counts, query, size)
+    by_part = tuple(own[:, n] + late.columns(part.tokens, codes, ids)["focus"] for n, part in enumerate(parts, start=1))
+    return Candidates(ids, tuple(passages), raw, stored @ whole.vector, by_part, pairs, mentions, counts, query, size)
 
 
 def _different(library: Library, find: Callable[[int], list[tuple[int, float]]], wanted: int, without: frozenset[int]) -> list[int]:

@@ -1,4 +1,8 @@
-"""The chance that the passages found hold the answer: a logistic model over what the best of them show."""
+"""The chance that the passages found hold the answer: a logistic model over what the best of them show.
+
+There are two models. Where a question names a concept of the field, what counts is whether the passages speak of the concepts
+together; where it names none, its words and tokens must stand out somewhere. One model for both did worse on either.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,7 +42,6 @@ def answerable_features(candidates: Candidates, total: Vectors, order: Sequence[
         "focus": float(raw["focus"][best].max()) * 5,
         "window": float(raw["window"][best].max()) * 5,
         "late_lead": float(raw["focus"].max() - np.median(raw["focus"])) * 10,
-        **_tokens_matched(candidates.matches, first),
         "margin": float(field[0] - field[1]) / 3 if len(field) > 1 else 0.0,
         "words": float(raw["text"][best].max()) / max(1.0, _most(candidates)),
         "question": float(max(0.0, (raw["question"].max() - 0.86) / 0.14)),
@@ -51,25 +54,13 @@ def answerable_features(candidates: Candidates, total: Vectors, order: Sequence[
     }
 
 
-def _tokens_matched(matches: Vectors, first: int) -> dict[str, float]:
-    """How well the worst matched tokens of the question are matched: by the best passage, and by any. A token that no passage
-    matches names what the library does not speak of."""
-    if not matches.shape[1]:
-        return {"weakest": 0.0, "weakest_anywhere": 0.0, "usual_anywhere": 0.0}
-    anywhere = matches.max(axis=0)
-    return {
-        "weakest": float(np.quantile(matches[first], 0.1)) * 5,
-        "weakest_anywhere": float(np.quantile(anywhere, 0.1)) * 5,
-        "usual_anywhere": float(anywhere.mean()) * 5,
-    }
-
-
 def _most(candidates: Candidates) -> float:
-    """About the BM25 score of a passage with every word of the question: the sum of the words' weights, each of a rare word's worth."""
+    """About the BM25 score of a passage with every word of the question: their weights, each of a rare word's worth."""
     return math.log(1 + candidates.library_size) * sum(weight for weight in candidates.query.terms.values() if weight >= 1)
 
 
 def probability(features: Mapping[str, float], ranking: Ranking) -> float:
     """The logistic model: 1 / (1 + exp(-(intercept + sum of weight x feature)))."""
-    z = ranking.intercept + sum(weight * features.get(name, 0.0) for name, weight in ranking.answerable.items())
+    model = ranking.named if features.get("names_concepts") else ranking.unnamed
+    z = sum(weight * (1.0 if name == "intercept" else features.get(name, 0.0)) for name, weight in model.items())
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z))))

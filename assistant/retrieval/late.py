@@ -2,7 +2,6 @@
 ingest/models/token_codes.py)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +13,7 @@ COLUMNS = ("late", "focus", "window")
 _WINDOW, _STEP = 32, 16
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
-    """``best`` (n, tokens) is the best cosine of every question token in every passage; no columns where nothing can be compared.
-    ``columns`` are the features made from it, each (n,)."""
-
-    best: Vectors
-    columns: Mapping[str, Vectors]
-
-
-def interact(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> Late:
+def columns(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) -> dict[str, Vectors]:
     """How well each passage matches the question's token vectors (m, d); zeros for all where there is nothing to compare.
 
     ``late``: the mean over the tokens of their best cosine. ``focus``: the same, each token weighed by how far its best match among
@@ -32,7 +22,7 @@ def interact(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) ->
     """
     found = [(n, codes[i]) for n, i in enumerate(ids) if codes.get(i)]
     if not len(tokens) or not found:
-        return Late(np.zeros((len(ids), 0), dtype=np.float32), {name: np.zeros(len(ids), dtype=np.float32) for name in COLUMNS})
+        return {name: np.zeros(len(ids), dtype=np.float32) for name in COLUMNS}
     lengths = np.array([len(code) // WIDTH for _, code in found])
     offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     packed = np.frombuffer(b"".join(code for _, code in found), dtype=np.uint8).reshape(-1, WIDTH)
@@ -42,7 +32,7 @@ def interact(tokens: Vectors, codes: Mapping[int, bytes], ids: Sequence[int]) ->
     weights = best.max(axis=0) - np.median(best, axis=0)
     focus = best @ (weights / weights.sum()) if weights.sum() > 0 else best.mean(axis=1)
     window = _filled(_windows(similar, offsets, lengths), rows, len(ids))
-    return Late(best, {"late": best.mean(axis=1), "focus": focus.astype(np.float32), "window": window})
+    return {"late": best.mean(axis=1), "focus": focus.astype(np.float32), "window": window}
 
 
 def _filled(values: Vectors, rows: Sequence[int], count: int) -> Vectors:
@@ -54,7 +44,9 @@ def _filled(values: Vectors, rows: Sequence[int], count: int) -> Vectors:
 
 def _windows(similar: Vectors, offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Vectors:
     """The best mean over windows of a passage; windows overlap by half."""
-    starts, ends, first = [], [], []
+    starts: list[int] = []
+    ends: list[int] = []
+    first: list[int] = []
     for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
         first.append(len(starts))
         for start in range(0, max(1, length - _STEP), _STEP):

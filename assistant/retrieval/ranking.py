@@ -23,15 +23,15 @@ _COSINES = ("dense", "late", "focus", "window")
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The numbers of ``ranking.toml``: weights of the features, and the logistic model of answerability with its thresholds.
+    """The numbers of ``ranking.toml``: weights of the features, and the logistic models of answerability with their thresholds.
 
-    Below ``threshold`` a question is not answered, between it and ``sure`` with a warning.
+    ``named`` is the model for questions that name a known concept, ``unnamed`` for others: weights of features, and an intercept. Below ``threshold`` a question is not answered, between it and ``sure`` with a warning.
     """
 
     weights: Mapping[str, float]
     weights_english: Mapping[str, float]
-    answerable: Mapping[str, float]
-    intercept: float
+    named: Mapping[str, float]
+    unnamed: Mapping[str, float]
     threshold: float
     sure: float = 1.0
 
@@ -75,5 +75,7 @@ def scaled(raw: Mapping[str, Vectors]) -> dict[str, Vectors]:
 
 def totals(features: Mapping[str, Vectors], weights: Mapping[str, float]) -> Vectors:
     """The weighted sum (n,) of the features that have a weight."""
-    total: Vectors = sum((weights.get(name, 0.0) * features[name] for name in FEATURES), np.zeros(len(features["dense"])))
-    return total.astype(np.float32)
+    total = np.zeros(len(features["dense"]), dtype=np.float32)
+    for name in FEATURES:
+        total += np.float32(weights.get(name, 0.0)) * features[name]
+    return total

@@ -31,9 +31,9 @@ def best_of_parts(order: Sequence[int], parts: Sequence[Vectors], k: int) -> fro
 def select(result: SearchResult, token_count: Callable[[str], int], budget: int = 900, most: int = 3) -> tuple[Hit, ...]:
     """The hits whose passages go to the model: best first, at most ``most``, together at most ``budget`` tokens.
 
-    The model reads some forty tokens a second here, so every passage costs seconds. A passage that falls far behind the best adds
-    no facts, unless it answers a part of the question of its own; and where the question stands in the library nearly word for word,
-    the passages of its answer are enough.
+    The model reads some forty tokens a second here, so every passage costs seconds. A passage that falls far behind the best
+    adds no facts, unless it answers a part of the question of its own; and where the question stands in the library nearly word
+    for word, the passages of its answer are enough.
     """
     chosen: list[Hit] = []
     used = 0

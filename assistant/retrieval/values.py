@@ -22,9 +22,10 @@ class Copy:
 class Hit:
     """A ranked passage.
 
-    ``score`` is the weighted sum of its features, ``scores`` the features (``ranking.FEATURES``) and ``gave`` what each added to the
-    sum; ``odds`` (0..1) are the sum's beside the best hit's. ``pair`` is the pair whose question matched best, if any. Of copies of one
-    passage the best ranked is the hit, and ``also`` names where the others stand. ``part``: it is here for a part of the question.
+    ``score`` is the weighted sum of its features, ``scores`` the features (``ranking.FEATURES``) and ``gave`` what each added to
+    the sum; ``odds`` (0..1) are the sum's beside the best hit's. ``pair`` is the pair whose question matched best, if any. Of
+    copies of one passage the best ranked is the hit, and ``also`` names where the others stand. ``part``: of what was found it
+    answers a part of the question best.
     """
 
     passage: Passage

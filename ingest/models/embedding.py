@@ -104,7 +104,7 @@ class SentenceEmbedder:
         self._tokenizer_lock = threading.Lock()  # padding and truncation are state of the tokenizer: two threads may not set it
         self._pool: ThreadPoolExecutor | None = None
         self._telling: npt.NDArray[np.bool_] | None = None
-        self.dimension = int(self._model.get_embedding_dimension() or self._compute([""], "").shape[1])
+        self.dimension = int(self._model.get_embedding_dimension() or self._compute([""], "", False)[0].shape[1])
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """The vectors (n, d) of passages; a text longer than the model reads is cut at its end."""
