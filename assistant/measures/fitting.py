@@ -149,4 +149,5 @@ def _models(values: Floats, labels: npt.NDArray[np.bool_], named: npt.NDArray[np
 
 def _chances(models: Mapping[bool, Any], values: Floats, named: npt.NDArray[np.bool_]) -> Floats:
     both = {flag: model.predict_proba(values)[:, 1] for flag, model in models.items()}
-    return np.where(named, both[True], both[False])
+    chances: Floats = np.where(named, both[True], both[False])
+    return chances

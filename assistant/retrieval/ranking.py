@@ -25,7 +25,8 @@ _COSINES = ("dense", "late", "focus", "window")
 class Ranking:
     """The numbers of ``ranking.toml``: weights of the features, and the logistic models of answerability with their thresholds.
 
-    ``named`` is the model for questions that name a known concept, ``unnamed`` for others: weights of features, and an intercept. Below ``threshold`` a question is not answered, between it and ``sure`` with a warning.
+    ``named`` is the model for questions that name a known concept, ``unnamed`` for others: weights of features and an intercept.
+    Below ``threshold`` a question is not answered, between it and ``sure`` with a warning.
     """
 
     weights: Mapping[str, float]
