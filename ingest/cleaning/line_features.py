@@ -80,7 +80,7 @@ def line_features(page: Page) -> list[list[str]]:
     filled = page.filled
     texts = [page.core[i] for i in filled]
     times = Counter(text for text in texts if len(text) > 1)
-    paragraphs = [n for n, i in enumerate(filled) if _is_paragraph(page, i)]
+    paragraphs = [n for n, i in enumerate(filled) if is_paragraph(page, i)]
     first, last = (paragraphs[0], paragraphs[-1]) if paragraphs else (0, len(filled) - 1)
     runs = _runs([len(text) <= 30 and text[-1:] not in _SENTENCE_END for text in texts])
     found = []
@@ -104,14 +104,15 @@ def line_features(page: Page) -> list[list[str]]:
     return found
 
 
-def _is_paragraph(page: Page, i: int) -> bool:
+def is_paragraph(page: Page, i: int) -> bool:
+    """Whether a line is written as text: a sentence of some length, code or a row of a table."""
     text = page.core[i]
     if page.code[i] or page.is_row(i):
         return True
-    return len(text) >= LONG // 2 and text[-1:] in "。；;.：:" and _LATIN_OR_CJK(text) and text.count("http") == 0
+    return len(text) >= LONG // 2 and text[-1:] in "。；;.：:" and _is_long(text) and text.count("http") == 0
 
 
-def _LATIN_OR_CJK(text: str) -> bool:  # noqa: N802
+def _is_long(text: str) -> bool:
     return len(text) >= LONG or len(_CJK.findall(text)) >= 20
 
 

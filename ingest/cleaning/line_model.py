@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from ingest.cleaning.line_features import context_features, line_features
+from ingest.cleaning.line_features import context_features, is_paragraph, line_features
 from ingest.cleaning.page import Page
 
 _FORMULA = re.compile(r"\$[^$]|\\[\[(a-zA-Z]|[≈→∑∈√]|[^=!<>]=[^=>]")
+_NO_TITLE = re.compile(r"\d{4}[-/.年]\s?\d|[:：]\s?$|://|^[\d\s.,:/kKwW万+]+$")
 _REASONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("comments", re.compile(r"评论|留言|回复|\b(?:comment|reply|responses?)", re.I)),
     ("promotion", re.compile(r"免费|领取|福利|二维码|扫码|公众号|微信|进群|名额|训练营|\b(?:subscribe|newsletter|free|offer)", re.I)),
@@ -69,20 +70,22 @@ def cut_learned(page: Page) -> None:
     if len(page.filled) < 4:
         return
     model = line_model()
-    cut = [bool(page.reason[i]) for i in page.filled]
-    chances = model.chances(page, cut)
-    title = _title(page)
-    near = "page_furniture"
+    chances = model.chances(page, [bool(page.reason[i]) for i in page.filled])
+    title = title_line(page, chances)
     for n, i in enumerate(page.filled):
-        if page.reason[i]:
-            continue
-        if chances[n] >= model.threshold and i != title and may_be_cut(page, n):
-            page.cut([i], next((reason for reason, words in _REASONS if words.search(page.core[i])), near))
+        if not page.reason[i] and n != title and chances[n] >= model.threshold and may_be_cut(page, n):
+            page.cut([i], next((reason for reason, words in _REASONS if words.search(page.core[i])), "page_furniture"))
 
 
-def _title(page: Page) -> int:
-    """The line that may be the title of the page: its first line that is not cut and longer than a name, if it stands near the top."""
-    for i in page.filled[:40]:
-        if not page.reason[i] and (len(page.core[i]) >= 6 or page.is_heading(i)) and not re.search(r"\d{4}[-/.年]\d|[:：]", page.core[i]):
-            return i
-    return -1
+def title_line(page: Page, chances: Sequence[float]) -> int:
+    """Which filled line may be the title: the least like furniture above the first paragraph; -1 where a heading stands there."""
+    best, found = 2.0, -1
+    for n, i in enumerate(page.filled[:60]):
+        if page.is_heading(i):
+            return -1
+        if is_paragraph(page, i):
+            break
+        text = page.core[i]
+        if not page.reason[i] and 4 <= len(text) <= 120 and not _NO_TITLE.search(text) and chances[n] < best:
+            best, found = chances[n], n
+    return found

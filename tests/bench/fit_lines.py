@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from ingest.cleaning import clean as cleaning  # noqa: E402
 from ingest.cleaning.line_features import context_features, line_features  # noqa: E402
-from ingest.cleaning.line_model import may_be_cut  # noqa: E402
+from ingest.cleaning.line_model import may_be_cut, title_line  # noqa: E402
 from ingest.cleaning.page import Page  # noqa: E402
 
 SITES = ("csdn", "zhihu", "wechat", "juejin", "cnblogs", "github", "medium", "jianshu", "nowcoder", "53ai", "infoq", "segment", "51cto")
@@ -43,6 +43,7 @@ class Labelled:
     labels: tuple[int, ...]
     cut: tuple[bool, ...]
     weight: float
+    markup: str = "text"
 
 
 def read(path: Path, weight: float) -> list[Labelled]:
@@ -64,7 +65,7 @@ def _labelled(name: str, markup: str, lines: list[tuple[int, str]], weight: floa
     ruled = Page(page.raw)
     cleaning.cut_by_rules(ruled, markup)
     site = next((site for site in SITES if site in name), re.sub(r"^(?:w|e|n|en-neg|neg)-|-(?:second|third|two)$|\.(?:com|cn|de|org).*", "", name))
-    return Labelled(site, page, tuple(labels[i] for i in page.filled), tuple(bool(ruled.reason[i]) for i in page.filled), weight)
+    return Labelled(site, page, tuple(labels[i] for i in page.filled), tuple(bool(ruled.reason[i]) for i in page.filled), weight, markup)
 
 
 def rows(features: Sequence[Sequence[str]], index: dict[str, int]) -> csr_matrix:
@@ -157,11 +158,13 @@ def judge(weights: tuple[dict[str, float], dict[str, float]], pages: Sequence[La
     found = []
     for page in pages:
         cut = list(page.cut) if rules else [False] * len(page.cut)
-        for n, chance in enumerate(chances(weights[1], context_features(page.page, alone_chances(weights[0], page.page), cut))):
+        found_chances = chances(weights[1], context_features(page.page, alone_chances(weights[0], page.page), cut))
+        title = title_line(page.page, [2.0 if gone else c for gone, c in zip(cut, found_chances, strict=True)])
+        for n, chance in enumerate(found_chances):
             text = page.page.core[page.page.filled[n]]
             size = len(re.sub(r"\s", "", page.page.lines[page.page.filled[n]]))
             if page.labels[n] >= 0:
-                found.append(Judged(size, page.labels[n], cut[n], chance, may_be_cut(page.page, n), page.weight == 1.0, f"{page.site}: {text}"))
+                found.append(Judged(size, page.labels[n], cut[n], chance, n != title and may_be_cut(page.page, n), page.weight == 1.0, f"{page.site}: {text}"))
     return found
 
 
@@ -193,6 +196,8 @@ def main() -> None:
         with_rules += judge(weights, [pages[k] for k in test])
         without += judge(weights, [pages[k] for k in test], rules=False)
     best = 1.0
+    alone_figures = [figures([j for j in with_rules if j.own == own_page], 2.0) for own_page in (True, False)]
+    print("rules alone: recall {:.3f} loss {:.4f}, other pages {:.3f} {:.4f}".format(*alone_figures[0], *alone_figures[1]))
     for threshold in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995):
         line = [f"{threshold:.3f}"]
         for name, judged in (("rules and model", with_rules), ("model alone", without)):
