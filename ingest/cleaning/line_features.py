@@ -21,48 +21,72 @@ _LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _CJK_RUN = re.compile(r"[\u3400-\u9fff]+")
 _DIGIT = re.compile(r"\d")
-_SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("number alone", re.compile(r"[\d.,]+\s?[kKmMwW万+%]*\+?")),
-    ("date", re.compile(r".*(?:(?:19|20)\d\d\s?[-/.年]\s?\d{1,2}(?:\s?[-/.月]|\b)|\b(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.? \d{1,2}\b).*")),
-    ("clock", re.compile(r".*\b\d{1,2}:\d\d\b.*")),
-    ("address", re.compile(r".*(?:https?://|www\.|\.(?:com|cn|net|org|io)\b).*", re.I)),
-    ("mail", re.compile(r".*[\w.+-]+@[\w-]+\.\w+.*")),
-    ("tag", re.compile(r"[#＃]\s?\S{1,24}[#＃]?(?:\s*[#＃]\s?\S{1,24}[#＃]?)*")),
-    ("at", re.compile(r".*(?:^|\s)@\w+.*")),
-    ("path", re.compile(r"[^。]{0,80}[>›»/|·•][^。]{0,80}")),
-    ("copyright", re.compile(r".*(?:©|\(c\)|Copyright).*", re.I)),
-    ("formula", re.compile(r".*(?:\$|\\[a-zA-Z(\[]|[=≈→∑∈√×^_{}]).*")),
-    ("label", re.compile(r"[^。，,\s]{1,8}\s?[:：]\s*\S.{0,60}")),
-    ("label alone", re.compile(r"[^。，,]{1,16}[:：]")),
-    ("speaker", re.compile(r"(?:[问答QA]|面试官|候选人|Question|Answer)\s?[:：].*")),
-    ("dots at the end", re.compile(r".*(?:\.\.\.|…{1,2}|\.\.)")),
-    ("you", re.compile(r".*(?:你|您|大家|我们|我|\b(?:you|your|we|our|us|me|my)\b).*", re.I)),
-    ("second person", re.compile(r".*(?:您|你的|大家|\byour?\b).*", re.I)),
-    ("exclaims", re.compile(r".*[!！~～👇👉❤🎁].*")),
-    ("emoji", re.compile(r".*[\U0001F300-\U0001FAFF\u2600-\u27bf].*")),
-    ("quotes", re.compile(r".*[「“《【].*")),
-    ("reference", re.compile(r"\[\w{1,3}\]\s?:.*")),
-    ("title case", re.compile(r"(?:[A-Z][\w'&.-]*[ ,]*){1,6}")),
+_SIGNS: tuple[tuple[str, re.Pattern[str], bool], ...] = (
+    ("number alone", re.compile(r"[\d.,]+\s?[kKmMwW万+%]*\+?"), True),
+    (
+        "date",
+        re.compile(
+            r"(?:(?:19|20)\d\d\s?[-/.年]\s?\d{1,2}(?:\s?[-/.月]|\b)"
+            r"|\b(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.? \d{1,2}\b)"
+        ),
+        False,
+    ),
+    ("clock", re.compile(r"\b\d{1,2}:\d\d\b"), False),
+    ("address", re.compile(r"(?:https?://|www\.|\.(?:com|cn|net|org|io)\b)", re.I), False),
+    ("mail", re.compile(r"[\w.+-]+@[\w-]+\.\w+"), False),
+    ("tag", re.compile(r"[#＃]\s?\S{1,24}[#＃]?(?:\s*[#＃]\s?\S{1,24}[#＃]?)*"), True),
+    ("at", re.compile(r"(?:^|\s)@\w+"), False),
+    ("path", re.compile(r"[^。]{0,80}[>›»/|·•][^。]{0,80}"), True),
+    ("copyright", re.compile(r"(?:©|\(c\)|Copyright)", re.I), False),
+    ("formula", re.compile(r"(?:\$|\\[a-zA-Z(\[]|[=≈→∑∈√×^_{}])"), False),
+    ("label", re.compile(r"[^。，,\s]{1,8}\s?[:：]\s*\S.{0,60}"), True),
+    ("label alone", re.compile(r"[^。，,]{1,16}[:：]"), True),
+    ("speaker", re.compile(r"(?:[问答QA]|面试官|候选人|Question|Answer)\s?[:：].*"), True),
+    ("dots at the end", re.compile(r"(?:(?:\.\.\.|…{1,2}|\.\.))$"), False),
+    ("you", re.compile(r"(?:你|您|大家|我们|我|\b(?:you|your|we|our|us|me|my)\b)", re.I), False),
+    ("second person", re.compile(r"(?:您|你的|大家|\byour?\b)", re.I), False),
+    ("exclaims", re.compile(r"[!！~～👇👉❤🎁]"), False),
+    ("emoji", re.compile(r"[\U0001F300-\U0001FAFF\u2600-\u27bf]"), False),
+    ("quotes", re.compile(r"[「“《【]"), False),
+    ("reference", re.compile(r"\[\w{1,3}\]\s?:.*"), True),
+    ("title case", re.compile(r"(?:[A-Z][\w'&.-]*[ ,]*){1,6}"), True),
 )
 _LENGTHS = (1, 2, 4, 6, 8, 12, 16, 20, 30, 40, 60, 90, 140, 220, 400)
 _PLACES = (0, 1, 2, 4, 7, 12, 20, 40, 80)
 
 
 @lru_cache(maxsize=1)
-def _cues() -> re.Pattern[str]:
+def _cues() -> tuple[dict[str, str], dict[str, int]]:
+    """The kind of each word of ``cues.toml``, and the longest word that begins with a character."""
     table = tomllib.loads(resources.files("ingest.cleaning").joinpath("cues.toml").read_text("utf-8"))["words"]
     kinds: dict[str, str] = {}
     for kind, words in table.items():
         for word in words:
             kinds.setdefault(word.lower(), kind)
-    groups: dict[str, list[str]] = {}
-    # Longer words first, whatever their kind: one alternative for each length and kind.
-    order = sorted(kinds, key=len, reverse=True)
-    for word in order:
-        pattern = rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
-        groups.setdefault(f"{len(word):02d}_{kinds[word]}", []).append(pattern)
-    parts = [f"(?P<k{name}>{'|'.join(patterns)})" for name, patterns in sorted(groups.items(), reverse=True)]
-    return re.compile("|".join(parts), re.IGNORECASE)
+    longest: dict[str, int] = {}
+    for word in kinds:
+        longest[word[0]] = max(longest.get(word[0], 0), len(word))
+    return kinds, longest
+
+
+def cues_of(text: str) -> list[tuple[str, str]]:
+    """The (word, kind) of the cues in a text, the longest at each place; a Latin word counts only as a whole word."""
+    kinds, longest = _cues()
+    text = text.lower()
+    found = []
+    at = 0
+    while at < len(text):
+        most = longest.get(text[at], 0)
+        inside = at > 0 and text[at].isascii() and text[at].isalnum() and text[at - 1].isalnum()
+        for size in range(0 if inside else most, 0, -1):
+            word = text[at : at + size]
+            if word in kinds and not (word.isascii() and text[at + size : at + size + 1].isalnum()):
+                found.append((word, kinds[word]))
+                at += size
+                break
+        else:
+            at += 1
+    return found
 
 
 def binned(value: float, edges: Sequence[float]) -> int:
@@ -134,7 +158,17 @@ def _by_itself(page: Page, i: int) -> list[str]:
     latin = " latin" if text.isascii() else ""
     features = [f"length {binned(size, _LENGTHS)}{latin}"]
     end = text[-1:]
-    kind = "sentence" if end in "。！!." else "asks" if end in "?？" else "colon" if end in ":：" else "semicolon" if end in ";；" else "bare"
+    kind = (
+        "sentence"
+        if end in "。！!."
+        else "asks"
+        if end in "?？"
+        else "colon"
+        if end in ":："
+        else "semicolon"
+        if end in ";；"
+        else "bare"
+    )
     features.append(f"ends {kind}")
     if kind in ("sentence", "bare"):
         features.append(f"ends {kind} {binned(size, (8, 20, 40, 100))}")
@@ -157,8 +191,8 @@ def _by_itself(page: Page, i: int) -> list[str]:
     if BULLET.match(line.strip()):
         features.append(f"bullet {binned(size, (6, 14, 40))}")
     if size <= _LONGEST:
-        for name, pattern in _SIGNS:
-            if pattern.fullmatch(text):
+        for name, pattern, whole in _SIGNS:
+            if pattern.fullmatch(text) if whole else pattern.search(text):
                 features.append(name)
     features += _words(text[:_LONGEST], size)
     return features
@@ -167,11 +201,10 @@ def _by_itself(page: Page, i: int) -> list[str]:
 def _words(text: str, size: int) -> list[str]:
     counts: Counter[str] = Counter()
     covered = 0
-    for match in _cues().finditer(text):
-        kind = str(match.lastgroup)[4:]
+    for word, kind in cues_of(text):
         counts[kind] += 1
         if kind not in ("content", "ask"):
-            covered += len(match[0])
+            covered += len(word)
     short = size <= 20
     features = [f"words {kind}{' short' if short else ''}" for kind in counts]
     features += [f"words {kind} twice" for kind, times in counts.items() if times >= 2]
@@ -222,7 +255,9 @@ def context_features(page: Page, chance: Sequence[float], cut: Sequence[bool]) -
         low = (min(before, default=1.0), min(after, default=1.0))
         features.append(f"least above {_tenth(low[0])}")
         features.append(f"least below {_tenth(low[1])}")
-        features.append(f"self {_tenth(chance[n]) // 2} mean {_tenth((sum(before) + sum(after)) / max(len(before) + len(after), 1)) // 2}")
+        features.append(
+            f"self {_tenth(chance[n]) // 2} mean {_tenth((sum(before) + sum(after)) / max(len(before) + len(after), 1)) // 2}"
+        )
         below = total - above - text[n]
         features.append(f"text above {_portion(above, total)}")
         features.append(f"text below {_portion(below, total)}")

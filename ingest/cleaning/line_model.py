@@ -1,8 +1,8 @@
 """Furniture that no rule knows: a chance for each line, learned from labelled pages, and a cut where it is nearly sure.
 
 Two logistic regressions over named features (``line_features``): the first looks at a line alone, the second at the first's
-judgement of the lines around it, which smooths the page into zones (stacked sequential learning, Cohen and Carvalho 2005). The weights stand in
-``line_weights.json``, which says what they were fitted on; ``tests/bench/fit_lines.py`` makes it.
+judgement of the lines around it, which smooths the page into zones (stacked sequential learning, Cohen and Carvalho 2005). The
+weights stand in ``line_weights.json``, which says what they were fitted on; ``tests/bench/fit_lines.py`` makes it.
 """
 
 import json
@@ -20,10 +20,28 @@ _FORMULA = re.compile(r"\$[^$]|\\[\[(a-zA-Z]|[≈→∑∈√]|[^=!<>]=[^=>]")
 _NO_TITLE = re.compile(r"\d{4}[-/.年]\s?\d|[:：]\s?$|://|^[\d\s.,:/kKwW万+]+$")
 _REASONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("comments", re.compile(r"评论|留言|回复|\b(?:comment|reply|responses?)", re.I)),
-    ("promotion", re.compile(r"免费|领取|福利|二维码|扫码|公众号|微信|进群|名额|训练营|\b(?:subscribe|newsletter|free|offer)", re.I)),
-    ("author", re.compile(r"作者|版权|转载|著作权|来源|出处|发布于|发表于|编辑于|©|(?:19|20)\d\d\s?[-/.年]\s?\d|\b(?:by|posted|published|updated|copyright)\b", re.I)),
-    ("counters", re.compile(r"阅读|浏览|点赞|收藏|关注|分享|粉丝|^[\d.,]+\s?[kKwW万]?\+?$|\b(?:views|likes|share|follow|sign (?:in|up)|log in)\b", re.I)),
-    ("navigation", re.compile(r"首页|导航|菜单|上一|下一|推荐|相关|热门|返回|更多|\b(?:home|menu|next|previous|related|skip)\b", re.I)),
+    (
+        "promotion",
+        re.compile(r"免费|领取|福利|二维码|扫码|公众号|微信|进群|名额|训练营|\b(?:subscribe|newsletter|free|offer)", re.I),
+    ),
+    (
+        "author",
+        re.compile(
+            r"作者|版权|转载|著作权|来源|出处|发布于|发表于|编辑于|©|(?:19|20)\d\d\s?[-/.年]\s?\d|\b(?:by|posted|published|updated|copyright)\b",
+            re.I,
+        ),
+    ),
+    (
+        "counters",
+        re.compile(
+            r"阅读|浏览|点赞|收藏|关注|分享|粉丝|^[\d.,]+\s?[kKwW万]?\+?$|\b(?:views|likes|share|follow|sign (?:in|up)|log in)\b",
+            re.I,
+        ),
+    ),
+    (
+        "navigation",
+        re.compile(r"首页|导航|菜单|上一|下一|推荐|相关|热门|返回|更多|\b(?:home|menu|next|previous|related|skip)\b", re.I),
+    ),
 )
 
 

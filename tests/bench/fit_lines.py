@@ -13,12 +13,12 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
@@ -30,7 +30,21 @@ from ingest.cleaning.line_features import context_features, line_features  # noq
 from ingest.cleaning.line_model import may_be_cut, title_line  # noqa: E402
 from ingest.cleaning.page import Page  # noqa: E402
 
-SITES = ("csdn", "zhihu", "wechat", "juejin", "cnblogs", "github", "medium", "jianshu", "nowcoder", "53ai", "infoq", "segment", "51cto")
+SITES = (
+    "csdn",
+    "zhihu",
+    "wechat",
+    "juejin",
+    "cnblogs",
+    "github",
+    "medium",
+    "jianshu",
+    "nowcoder",
+    "53ai",
+    "infoq",
+    "segment",
+    "51cto",
+)
 DROPS = (0.3, 1.0)  # shares of the rules' cuts that are hidden, as on pages the rules do not know
 
 
@@ -64,8 +78,13 @@ def _labelled(name: str, markup: str, lines: list[tuple[int, str]], weight: floa
     page, labels = Page("\n".join(text for _, text in lines)), [label for label, _ in lines]
     ruled = Page(page.raw)
     cleaning.cut_by_rules(ruled, markup)
-    site = next((site for site in SITES if site in name), re.sub(r"^(?:w|e|n|en-neg|neg)-|-(?:second|third|two)$|\.(?:com|cn|de|org).*", "", name))
-    return Labelled(site, page, tuple(labels[i] for i in page.filled), tuple(bool(ruled.reason[i]) for i in page.filled), weight, markup)
+    site = next(
+        (site for site in SITES if site in name),
+        re.sub(r"^(?:w|e|n|en-neg|neg)-|-(?:second|third|two)$|\.(?:com|cn|de|org).*", "", name),
+    )
+    return Labelled(
+        site, page, tuple(labels[i] for i in page.filled), tuple(bool(ruled.reason[i]) for i in page.filled), weight, markup
+    )
 
 
 def rows(features: Sequence[Sequence[str]], index: dict[str, int]) -> csr_matrix:
@@ -84,7 +103,9 @@ def fitted(lines: Sequence[tuple[Sequence[str], int, float, str]], least: int, s
     for features, _, _, site in lines:
         for name in features:
             sites.setdefault(name, set()).add(site)
-    index = {name: n for n, name in enumerate(sorted(name for name in sites if len(sites[name]) >= (least if name[0] == "=" else 2)))}
+    index = {
+        name: n for n, name in enumerate(sorted(name for name in sites if len(sites[name]) >= (least if name[0] == "=" else 2)))
+    }
     model = LogisticRegression(C=strength, max_iter=100, tol=0.01, solver="liblinear")
     model.fit(rows([line[0] for line in lines], index), [line[1] for line in lines], sample_weight=[line[2] for line in lines])
     weights = {name: round(float(model.coef_[0][n]), 3) for name, n in index.items()}
@@ -93,10 +114,10 @@ def fitted(lines: Sequence[tuple[Sequence[str], int, float, str]], least: int, s
 
 def weight_of(page: Labelled, n: int) -> float:
     """Longer lines count more, since characters are what is lost or removed."""
-    return page.weight * (min(max(len(page.page.core[page.page.filled[n]]), 5), 80) / 20) ** 0.7
+    return float(page.weight * (min(max(len(page.page.core[page.page.filled[n]]), 5), 80) / 20) ** 0.7)
 
 
-@lru_cache(maxsize=None)
+@cache
 def features_of(page: Page) -> list[list[str]]:
     """The features of a page, made once."""
     return line_features(page)
@@ -114,7 +135,9 @@ def fit_alone(pages: Sequence[Labelled]) -> dict[str, float]:
 
 def chances(weights: dict[str, float], features: Sequence[Sequence[str]]) -> list[float]:
     """The chance for each line."""
-    return [1 / (1 + math.exp(-max(min(weights[""] + sum(weights.get(name, 0.0) for name in line), 30.0), -30.0))) for line in features]
+    return [
+        1 / (1 + math.exp(-max(min(weights[""] + sum(weights.get(name, 0.0) for name in line), 30.0), -30.0))) for line in features
+    ]
 
 
 def alone_chances(weights: dict[str, float], page: Page) -> list[float]:
@@ -164,7 +187,17 @@ def judge(weights: tuple[dict[str, float], dict[str, float]], pages: Sequence[La
             text = page.page.core[page.page.filled[n]]
             size = len(re.sub(r"\s", "", page.page.lines[page.page.filled[n]]))
             if page.labels[n] >= 0:
-                found.append(Judged(size, page.labels[n], cut[n], chance, n != title and may_be_cut(page.page, n), page.weight == 1.0, f"{page.site}: {text}"))
+                found.append(
+                    Judged(
+                        size,
+                        page.labels[n],
+                        cut[n],
+                        chance,
+                        n != title and may_be_cut(page.page, n),
+                        page.weight == 1.0,
+                        f"{page.site}: {text}",
+                    )
+                )
     return found
 
 
@@ -184,7 +217,10 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the lines that are lost at the chosen threshold")
     arguments = parser.parse_args()
     pages = [page for path in sorted((ROOT / "tests" / "pages").glob("*.txt")) for page in read(path, 1.0)]
-    pages += [_labelled(path.stem, "markdown", [(0, line) for line in path.read_text("utf-8").splitlines()], 0.3) for path in sorted((ROOT / "ingest" / "samples").glob("*.md"))]
+    pages += [
+        _labelled(path.stem, "markdown", [(0, line) for line in path.read_text("utf-8").splitlines()], 0.3)
+        for path in sorted((ROOT / "ingest" / "samples").glob("*.md"))
+    ]
     own = len(pages)
     for folder in arguments.extra:
         pages += [page for path in sorted(folder.glob("*.txt")) for page in read(path, 1.0 if "real" in folder.name else 0.15)]
@@ -208,7 +244,9 @@ def main() -> None:
             best = threshold
     print(f"{own} own pages, {len(pages) - own} others, {len(set(groups))} sites, threshold {best}")
     if arguments.show:
-        print("\n".join(f"{j.chance:.3f} {j.text[:100]}" for j in without if not j.label and j.allowed and j.chance >= best and j.own))
+        print(
+            "\n".join(f"{j.chance:.3f} {j.text[:100]}" for j in without if not j.label and j.allowed and j.chance >= best and j.own)
+        )
     alone, context = fit(pages)
     note = f"Fitted by tests/bench/fit_lines.py on {own} pages of this repository (tests/pages, ingest/samples)"
     note += f" and {len(pages) - own} further labelled pages that are not part of it." if len(pages) > own else "."
