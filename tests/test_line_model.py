@@ -43,6 +43,11 @@ def test_an_answer_below_its_question_is_never_judged() -> None:
     assert [may_be_cut(page, n) for n in range(4)] == [True, False, False, True]
 
 
+def test_items_that_are_counted_out_are_never_judged() -> None:
+    page = Page(f"{TEXT}\n方法 3\n方法 4\n阅读 12\n换一换")
+    assert [may_be_cut(page, n) for n in range(5)] == [True, False, False, True, True]
+
+
 def test_the_title_is_the_least_like_furniture_above_the_first_paragraph() -> None:
     page = Page(f"某某社区\n注意力的代价\n2024-01-02\n{TEXT}")
     assert title_line(page, [0.9, 0.5, 0.4, 0.1]) == 1

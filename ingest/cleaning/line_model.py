@@ -73,14 +73,26 @@ def line_model() -> LineModel:
 
 
 def may_be_cut(page: Page, n: int) -> bool:
-    """Whether the model may judge the ``n``-th filled line: no code, row, formula, heading or question, nor what answers one."""
+    """Whether the model may judge the ``n``-th filled line: no code, row, formula, heading or question, nor what answers one.
+
+    Nor a line that differs from its neighbour in its number alone.
+    """
     i = page.filled[n]
     if page.reason[i] or page.code[i] or page.is_row(i) or page.is_item(i) or page.is_heading(i):
         return False
     if len(page.core[i]) > 600 or (_FORMULA.search(page.core[i]) and "://" not in page.core[i]):
         return False
     above = page.filled[n - 1] if n else -1
+    if any(_counted(page, i) == _counted(page, j) != "" for j in page.filled[max(n - 1, 0) : n] + page.filled[n + 1 : n + 2]):
+        return False
     return above < 0 or bool(page.reason[above]) or not page.is_item(above)
+
+
+def _counted(page: Page, i: int) -> str:
+    """A line without its numbers, if it has both letters and numbers: «方法 3» beside «方法 4» is a list that the text counts out."""
+    text = page.core[i]
+    bare = re.sub(r"\d+", "", text)
+    return bare if bare != text and any(char.isalpha() for char in bare) and not re.search(r"[-/:：年月]", bare) else ""
 
 
 def cut_learned(page: Page) -> None:
