@@ -6,6 +6,7 @@ A feature is a name; a line has it or not. Numbers are put into bins, so that a 
 import math
 import re
 import tomllib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -91,7 +92,7 @@ def cues_of(text: str) -> list[tuple[str, str]]:
 
 def binned(value: float, edges: Sequence[float]) -> int:
     """The number of edges that a value exceeds."""
-    return sum(value > edge for edge in edges)
+    return bisect_left(edges, value)
 
 
 def share_bin(share: float) -> int:

@@ -89,7 +89,7 @@ def may_be_cut(page: Page, n: int) -> bool:
 
 
 def _counted(page: Page, i: int) -> str:
-    """A line without its numbers, if it has both letters and numbers: «方法 3» beside «方法 4» is a list that the text counts out."""
+    """A line without its numbers, if it has both letters and numbers: «方法 3» beside «方法 4» is a counted list."""
     text = page.core[i]
     bare = re.sub(r"\d+", "", text)
     return bare if bare != text and any(char.isalpha() for char in bare) and not re.search(r"[-/:：年月]", bare) else ""
