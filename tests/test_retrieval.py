@@ -6,16 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.retrieval.search import (
-    Candidates,
-    Ranking,
-    answerable_features,
-    normalised,
-    probability,
-    search,
-    select,
-    shipped_ranking,
-)
+from assistant.retrieval.candidates import Candidates
+from assistant.retrieval.confidence import answerable_features, probability
+from assistant.retrieval.question import Query
+from assistant.retrieval.ranking import FEATURES, Ranking, scaled, shipped_ranking, totals
+from assistant.retrieval.search import search
+from assistant.retrieval.selection import best_of_parts, select
 from ingest.document import Passage
 from ingest.storage.library import Library, passage_hash, question_hash
 from kg.concepts import Glossary
@@ -55,7 +51,7 @@ def graph(library: Library) -> ConceptGraph:
 def test_the_passage_about_the_question_comes_first(library: Library, graph: ConceptGraph) -> None:
     result = search("缓存占多少显存", library, WordEmbedder(), graph, k=3)
     assert result.hits[0].passage.text == CACHE
-    assert result.hits[0].scores["dense"] == 1.0
+    assert result.hits[0].scores["dense"] == 0.0 and all(hit.scores["dense"] <= 0 for hit in result.hits)
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
 
 
@@ -85,36 +81,65 @@ def test_syntax_in_a_question_is_only_text(library: Library, graph: ConceptGraph
     assert search("？！", library, WordEmbedder(), graph) is not None
 
 
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def raw(**given: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: given.get(name, column(0.0, 0.0)) for name in FEATURES}
+
+
 def candidates() -> Candidates:
-    column = np.array
-    return Candidates(
-        (1, 2), (Passage("d", 0, 1, "a"), Passage("d", 1, 2, "b")),
-        column([0.9, 0.8]), column([0.6, 0.4]), column([2.0, 4.0]), column([0.93, 0.5]), column([0.0, 1.0]), {},
-        {"moe": frozenset(), "rope": frozenset({2})}, ("alpha",), False, 2,
-    )  # fmt: skip
+    found = raw(dense=column(0.6, 0.4), text=column(2.0, 4.0), question=column(0.93, 0.5), concept=column(0.0, 1.0))
+    query = Query("alpha", {"alpha": 1.0}, ("moe", "rope"), (), ("alpha",), {}, False)
+    mentions = (frozenset[str](), frozenset({"rope"}))
+    passages = (Passage("d", 0, 1, "a"), Passage("d", 1, 2, "b"))
+    return Candidates((1, 2), passages, found, column(0.9, 0.8), (), {}, mentions, {"moe": 0, "rope": 1}, query, 2)
 
 
-def test_scores_are_brought_to_zero_and_one() -> None:
-    shares = normalised(candidates())
-    assert shares["dense"].tolist() == [1.0, 0.0]
-    assert shares["bm25"].tolist() == [0.5, 1.0]
-    assert shares["question"].tolist() == pytest.approx([0.5, 0.0])
-    assert shares["concept"].tolist() == [0.0, 1.0]
+def test_features_are_brought_to_one_scale() -> None:
+    features = scaled(candidates().raw)
+    assert features["dense"].tolist() == pytest.approx([0.0, -2.0])  # tenths below the best
+    assert features["text"].tolist() == [0.5, 1.0]
+    assert features["question"].tolist() == pytest.approx([0.5, 0.0])
+    assert features["concept"].tolist() == [0.0, 1.0]
+    assert features["walk"].tolist() == [0.0, 0.0]
+
+
+def test_the_sum_is_weighed_and_a_feature_without_a_weight_counts_nothing() -> None:
+    features = scaled(candidates().raw)
+    assert totals(features, {"dense": 1.0, "text": 4.0}).tolist() == pytest.approx([2.0, 2.0])
 
 
 def test_features_count_what_the_library_lacks() -> None:
-    features = answerable_features(candidates(), [0, 1])
+    features = answerable_features(candidates(), column(1.0, 0.7), [0, 1])
     assert features["cosine"] == pytest.approx(1.0)
     assert features["lead"] == pytest.approx(0.5)  # .90 over a median of .85
+    assert features["margin"] == pytest.approx(0.1)  # (1 - .7) / 3
     assert features["concepts_absent"] == 1.0 and features["words_absent"] == 1.0
-    # Both concepts weigh ln(1 + 2 / 1); only one is mentioned in the best passages.
+    # MoE weighs ln(1 + 2 / 1) as does RoPE: one stands nowhere, the other in the second passage and not in the first.
     assert features["concepts_covered"] == pytest.approx(0.5)
+    assert features["concepts_together"] == 0.0
 
 
-def test_probability_is_the_logistic_of_the_weighted_sum() -> None:
-    ranking = Ranking({}, {}, {"cosine": 2.0}, -1.0, 0.5)
-    assert probability({"cosine": 0.5}, ranking) == 0.5
-    assert probability({"cosine": 1.0}, ranking) == pytest.approx(1 / (1 + np.exp(-1.0)))
+def test_probability_is_the_logistic_of_the_weighted_sum_of_its_kind() -> None:
+    ranking = Ranking({}, {}, {"cosine": 2.0, "intercept": -1.0}, {"cosine": 0.0, "intercept": 1.0}, 0.5)
+    assert probability({"cosine": 0.5, "names_concepts": 1.0}, ranking) == 0.5
+    assert probability({"cosine": 1.0, "names_concepts": 1.0}, ranking) == pytest.approx(1 / (1 + np.exp(-1.0)))
+    assert probability({"cosine": 9.0, "names_concepts": 0.0}, ranking) == pytest.approx(1 / (1 + np.exp(-1.0)))
+
+
+def test_the_best_passage_of_a_part_is_looked_for_among_the_first() -> None:
+    parts = (column(0.1, 0.9, 0.0), column(0.8, 0.2, 0.9))
+    assert best_of_parts([0, 1, 2], parts, 3) == {1, 2}
+    assert best_of_parts([0, 1, 2], parts, 2) == {0, 1}
+    assert best_of_parts([], parts, 2) == frozenset()
+
+
+def test_what_each_feature_gave_adds_up_to_the_score(library: Library, graph: ConceptGraph) -> None:
+    for hit in search("RoPE 怎样写入位置？", library, WordEmbedder(), graph).hits:
+        assert sum(hit.gave.values()) == pytest.approx(hit.score, abs=1e-4)
+        assert 0 < hit.odds <= 1
 
 
 def test_the_selection_keeps_to_its_budget(library: Library, graph: ConceptGraph) -> None:
@@ -133,8 +158,10 @@ def test_a_stored_question_needs_only_its_own_passages(library: Library, graph: 
 
 def test_the_shipped_numbers_are_complete() -> None:
     ranking = shipped_ranking()
-    assert set(ranking.weights) == set(ranking.weights_english) == {"dense", "bm25", "question", "concept"}
-    assert 0 < ranking.threshold < 1
+    assert set(ranking.weights) == set(ranking.weights_english) == set(FEATURES)
+    assert all(weight >= 0 for weight in (*ranking.weights.values(), *ranking.weights_english.values()))
+    assert set(ranking.named) == set(ranking.unnamed)
+    assert 0 < ranking.threshold < ranking.sure < 1
 
 
 COPIED = "缓存把算过的键和值留下，显存随着长度增长，所以长文本的推理总是先被显存卡住，批量也就开不大；量化缓存是常见的办法之一。"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ingest.cleaning.contents import cut_contents
 from ingest.cleaning.heads import cut_early, in_record
+from ingest.cleaning.line_model import cut_learned
 from ingest.cleaning.page import BULLET, Page
 from ingest.cleaning.promotion import MENTIONED, cut_promotion
 from ingest.cleaning.provenance import provenance
@@ -57,6 +58,15 @@ def clean(
     known to be furniture because several documents have them (see ``repetition``).
     """
     page = Page(raw)
+    metadata = cut_by_rules(page, markup, furniture)
+    cut_learned(page)
+    known = {key.lower() for key, _ in metadata}
+    found = tuple((key, value) for key, value in provenance(_lines_cut(page)) if key not in known)
+    return _corrected(page, keep, drop, repeated, (*metadata, *found))
+
+
+def cut_by_rules(page: Page, markup: str, furniture: Sequence[tuple[int, int, str]] = ()) -> tuple[tuple[str, str], ...]:
+    """Cut what reader and rules know to be furniture, and return the pairs of the front matter."""
     metadata = cut_front_matter(page) if markup == "markdown" else ()
     _cut_furniture(page, furniture)
     _cut_inside(page)
@@ -69,9 +79,7 @@ def clean(
     _cut_neighbours(page)
     cut_zones(page)
     _cut_decoration(page, markup)
-    known = {key.lower() for key, _ in metadata}
-    found = tuple((key, value) for key, value in provenance(_lines_cut(page)) if key not in known)
-    return _corrected(page, keep, drop, repeated, (*metadata, *found))
+    return metadata
 
 
 def clean_again(
