@@ -16,10 +16,11 @@ import json
 import math
 import re
 import threading
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations, groupby, pairwise
 from typing import Self
 
 import networkx as nx
@@ -116,9 +117,11 @@ class ConceptGraph:
         while True:
             generation = library.generation()
             refresh_mentions(library, glossary)
-            rows: list[tuple[int, str, int]] = library.read("SELECT passage_id, concept, start FROM mentions")
+            rows: list[tuple[int, str, int]] = library.read(
+                "SELECT passage_id, concept, start FROM mentions ORDER BY passage_id, start"
+            )
             total = library.passage_count()
-            pairs = _pairs_of_concepts(library, glossary)
+            pairs = _pairs_of_concepts(library)
             if library.generation() == generation:  # else something was published between the reads
                 break
         rows = [row for row in rows if row[1] in glossary.concepts]
@@ -248,19 +251,19 @@ class ConceptGraph:
 
 def _co_occurrence(rows: Iterable[tuple[int, str, int]], total: int) -> tuple["nx.Graph[str]", dict[str, tuple[int, ...]]]:
     """(passage, concept, start) rows and the number of passages -> a graph of all pairs, and the passages of each concept."""
-    starts: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     mentions: Counter[str] = Counter()
-    for passage, concept, start in rows:
-        starts[passage][concept].append(start)
-        mentions[concept] += 1
     passages: dict[str, list[int]] = defaultdict(list)
-    shared: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for passage in sorted(starts):
-        present = starts[passage]
-        for concept in present:
+    # One number a place, the gap above the passage: a million passages have millions of them.
+    shared: dict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
+    for passage, group in groupby(sorted(rows, key=lambda row: row[0]), key=lambda row: row[0]):
+        present: dict[str, list[int]] = {}
+        for _, concept, start in group:
+            present.setdefault(concept, []).append(start)
+        for concept, starts in present.items():
+            mentions[concept] += len(starts)
             passages[concept].append(passage)
         for a, b in combinations(sorted(present), 2):
-            shared[a, b].append((_gap(present[a], present[b]), passage))
+            shared[a, b].append(_gap(present[a], present[b]) << 40 | passage)
     graph: nx.Graph[str] = nx.Graph()
     for concept in sorted(passages):
         graph.add_node(concept, count=mentions[concept], passages=len(passages[concept]))
@@ -268,7 +271,7 @@ def _co_occurrence(rows: Iterable[tuple[int, str, int]], total: int) -> tuple["n
         count = len(places)
         pmi, npmi = association(total, len(passages[a]), len(passages[b]), count)
         strength = max(npmi, _WEAKEST) * math.log2(1 + count)
-        ids = tuple(passage for _, passage in sorted(places))
+        ids = tuple(place & (1 << 40) - 1 for place in sorted(places))
         graph.add_edge(a, b, weight=pmi, npmi=npmi, strength=strength, distance=1 / strength, count=count, passages=ids)
     return graph, {concept: tuple(ids) for concept, ids in passages.items()}
 
@@ -294,17 +297,21 @@ def _gap(a: Sequence[int], b: Sequence[int]) -> int:
     return best
 
 
-def _pairs_of_concepts(library: Library, glossary: Glossary) -> dict[str, tuple[int, ...]]:
-    """Concept -> ids of its pairs: those whose question mentions it, then those whose answer does, each in reading order."""
-    asked: dict[str, list[int]] = defaultdict(list)
-    answered: dict[str, list[int]] = defaultdict(list)
-    for pair in library.all_pairs():
-        in_question = {m.concept for m in glossary.find(pair.question)}
-        for key in in_question:
-            asked[key].append(pair.id)
-        for key in {m.concept for m in glossary.find(pair.answer)} - in_question:
-            answered[key].append(pair.id)
-    return {key: tuple(asked[key] + answered[key]) for key in {*asked, *answered}}
+def _pairs_of_concepts(library: Library) -> dict[str, tuple[int, ...]]:
+    """Concept -> ids of its pairs: those whose question mentions it, then those whose answer does, each in reading order.
+
+    Read from the mentions that are known already: looking for them again took most of the time of building.
+    """
+    rows = library.read(
+        """SELECT m.concept, q.id, m."end" <= q.question_end AS asked FROM pairs q JOIN documents d ON d.id = q.document_id
+        JOIN passages p ON p.document_id = q.document_id AND p.start < q.answer_end AND p."end" > q.question_start
+        JOIN mentions m ON m.passage_id = p.id AND m.start >= q.question_start AND m."end" <= q.answer_end
+        WHERE m."end" <= q.question_end OR m.start >= q.answer_start ORDER BY asked DESC, d.name, q.question_start"""
+    )
+    found: dict[str, dict[int, None]] = defaultdict(dict)
+    for key, pair, _ in rows:
+        found[key].setdefault(pair)
+    return {key: tuple(ids) for key, ids in found.items()}
 
 
 class _ConceptWords:

@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--documents", type=Path, metavar="FOLDER", help="documents to ingest (default: the starter notes)")
     sub.add_argument("--passages", type=_positive, metavar="N", help="ingest so many generated passages instead")
     sub.add_argument("--growth", action="store_true", help="how time and memory of an ingest grow with the library, nothing else")
+    text = "how searching grows: measure it in generated libraries of so many passages, nothing else (2500 100000 1000000)"
+    sub.add_argument("--search-at", nargs="*", type=_positive, metavar="N", help=text)
+    sub.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the libraries of --search-at here, for the next run")
     _chat_options(sub)
     sub = add("models", "the model files, `models fetch`; what answers, `models use`; whether it does, `models test`", models=True)
     sub.add_argument("action", nargs="?", choices=("list", "fetch", "use", "test"), default="list")

@@ -14,7 +14,7 @@ from ingest.errors import MianpuError, UsageError
 from ingest.models.embedding import SentenceEmbedder, load_embedder
 from ingest.models.model_files import cache_folder, chat_model_path, embedding_model_folder
 from ingest.pipeline import ingest
-from ingest.progress import TerminalProgress
+from ingest.progress import Progress, TerminalProgress
 from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
@@ -130,6 +130,8 @@ def bench(args: argparse.Namespace) -> int:
     progress = TerminalProgress()
     if args.growth:
         return _print(args, measure_growth(progress))
+    if args.search_at is not None:
+        return _print(args, _bench_search(args, progress))
     documents = args.documents or starter_notes()
     if not documents.exists():
         raise UsageError(f"{documents} does not exist: name a folder of documents")
@@ -146,6 +148,16 @@ def bench(args: argparse.Namespace) -> int:
             options = [word for name, value in given.items() if value for word in (name, value)]
             report["start"] = measure_start(folder, questions, options, progress)
     return _print(args, report)
+
+
+def _bench_search(args: argparse.Namespace, progress: Progress) -> dict[str, object]:
+    from assistant.measures.scale import SIZES, measure_scale
+
+    if args.keep is not None and args.keep.exists() and not args.keep.is_dir():
+        raise UsageError(f"{args.keep} is not a folder: name one for the generated libraries with --keep")
+    embedder = load_embedder(args.embedding_model, progress)
+    with tempfile.TemporaryDirectory() as temporary:
+        return measure_scale(args.keep or Path(temporary), args.search_at or SIZES, embedder, Glossary.load(), progress)
 
 
 def _print(args: argparse.Namespace, value: Mapping[str, object]) -> int:

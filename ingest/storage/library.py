@@ -359,23 +359,22 @@ class Library:
     # --- search -------------------------------------------------------------------------------------------------
 
     def nearest_passages(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
-        """(passage id, cosine) of the ``k`` nearest passages to a unit vector (d,), best first."""
-        with self._index() as index:
-            return vectors.search(index, vector, k, pairs=False)
+        """(passage id, cosine) of the ``k`` nearest passages to a unit vector (d,), best first.
+
+        Cosines are exact. In a library of more than ``vector_index.SWITCH`` vectors a few of the nearest may be missing (README).
+        """
+        with self._mended():
+            return self._vectors.nearest(vector, k, pairs=False)
 
     def nearest_questions(self, vector: vectors.Vectors, k: int) -> list[tuple[int, float]]:
-        """(pair id, cosine) of the ``k`` pairs whose question is nearest, best first."""
-        with self._index() as index:
-            return vectors.search(index, vector, k, pairs=True)
+        """(pair id, cosine) of the ``k`` pairs whose question is nearest, best first; as :meth:`nearest_passages`."""
+        with self._mended():
+            return self._vectors.nearest(vector, k, pairs=True)
 
     def vectors_of(self, passage_ids: Sequence[int]) -> vectors.Vectors:
         """The vectors (n, d) of stored passages, in the order given. Raises KeyError for a passage that has none."""
-        with self._index() as index:
-            try:
-                rows = [index.reconstruct(int(i)) for i in passage_ids]
-            except RuntimeError:
-                raise KeyError("a passage has no vector: it was removed, or its embedding is still to be made") from None
-        return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
+        with self._mended():
+            return self._vectors.values(passage_ids)
 
     def codes_of(self, passage_ids: Sequence[int]) -> dict[int, bytes]:
         """The codes of the passages' tokens, token after token; passages that have none are left out."""
@@ -388,17 +387,16 @@ class Library:
 
     def vector_contents(self) -> tuple[vectors.Ids, vectors.Vectors]:
         """All ids (n,) and vectors (n, d) in the index; pairs have ``vectors.PAIR_BASE`` added to their id."""
-        with self._index() as index:
-            return vectors.contents(index)
+        with self._mended():
+            return self._vectors.contents()
 
     def vector_file_problem(self) -> str | None:
         """What is wrong with the vector file, or None."""
         return self._vectors.file_problem()
 
     @contextmanager
-    def _index(self) -> Iterator[vectors.Index]:
-        with self._database.lock:
-            yield self._vectors.current()
+    def _mended(self) -> Iterator[None]:
+        yield
         self._vectors.mend()
 
     def passages_between(self, document: str, start: int, end: int) -> list[int]:

@@ -69,14 +69,14 @@ def add(connection: sqlite3.Connection, passages: Sequence[tuple[int, Fields]]) 
                 ids, counts = found.setdefault((word, field), ([], []))
                 ids.append(i)
                 counts.append(min(count, 255))
-    numbers = _numbered(connection, sorted({word for word, _ in found}))
+    numbers = numbered(connection, sorted({word for word, _ in found}))
     lengths = np.array([[min(len(words), 65535) for words in fields] for _, fields in passages], dtype=np.uint16)
     rows = sorted(
         (key(0, numbers[word], field), packed(np.array(ids, np.uint32), np.array(counts, np.uint8)))
         for (word, field), (ids, counts) in found.items()
     )
     add_segment(connection, np.array([i for i, _ in passages], dtype=np.uint32), lengths, rows)
-    _merge(connection)
+    merge(connection)
 
 
 def add_segment(
@@ -124,7 +124,8 @@ def _changed(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('words_version', ?)", (str(connection.execute(sql).fetchone()[0]),))
 
 
-def _numbered(connection: sqlite3.Connection, words: Sequence[str]) -> dict[str, int]:
+def numbered(connection: sqlite3.Connection, words: Sequence[str]) -> dict[str, int]:
+    """The numbers of words, which get one where they have none yet."""
     connection.executemany("INSERT OR IGNORE INTO words (word) VALUES (?)", [(word,) for word in words])
     found: dict[str, int] = {}
     for start in range(0, len(words), 500):
@@ -133,7 +134,7 @@ def _numbered(connection: sqlite3.Connection, words: Sequence[str]) -> dict[str,
     return found
 
 
-def _merge(connection: sqlite3.Connection) -> None:
+def merge(connection: sqlite3.Connection) -> None:
     """Bring the segments of every level that is full together, from the newest and smallest on."""
     level, top = 0, 0
     while level <= top:
