@@ -72,7 +72,8 @@ def test_squad_contexts_become_documents(tmp_path: Path) -> None:
     data = {"data": [{"paragraphs": [{"id": "P1", "context": "他来了", "qas": qas}]}]}
     path = tmp_path / "s.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    (question,) = read_questions(path)
+    question, left_out = read_questions(path)
+    assert (left_out.question, left_out.answerable, left_out.without) == (question.question, False, question.gold[0].document)
     assert question.gold == (Gold("P1.txt", "他"),) and question.also_ok == ()
     assert squad_documents(path) == {"P1.txt": "他来了"}
     path.write_text("{}", encoding="utf-8")

@@ -27,7 +27,9 @@ def test_the_passage_with_the_questions_tokens_matches_best() -> None:
     assert set(columns) == set(late.COLUMNS)
     for column in columns.values():
         assert column[1] > column[0] and column[0] <= column[2] <= column[1]  # one without codes stands in the middle
-    assert columns["late"][1] == pytest.approx(float((asked * book.decode(book.encode(tokens[20:24]))).sum(axis=1).mean()), abs=1e-5)
+    assert columns["late"][1] == pytest.approx(
+        float((asked * book.decode(book.encode(tokens[20:24]))).sum(axis=1).mean()), abs=1e-5
+    )
 
 
 def test_without_tokens_nothing_counts() -> None:

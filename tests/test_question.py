@@ -8,13 +8,16 @@ from assistant.retrieval.question import ALIAS_WEIGHT, distance, understand
 from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
-from tests.small_library import GLOSSARY, keep, parsed
+from tests.small_library import parsed, small_library
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> ConceptGraph:
-    library = Library.open(tmp_path, create=True)
-    keep(library, [parsed("a.md", ["rmsnorm 不减均值。", "RoPE 写入位置。"])])
+def library(tmp_path: Path) -> Library:
+    return small_library(tmp_path, parsed("a.md", ["rmsnorm 不减均值。", "RoPE 写入位置。"]))
+
+
+@pytest.fixture
+def graph(library: Library) -> ConceptGraph:
     return ConceptGraph.build(library, Glossary.load())
 
 
@@ -23,29 +26,29 @@ def test_the_distance_of_two_words(a: str, b: str, edits: int) -> None:
     assert distance(a, b) == distance(b, a) == edits
 
 
-def test_a_slip_is_mended_by_the_words_of_the_library(graph: ConceptGraph) -> None:
-    query = understand("rmsnrom 比 LN 省在哪儿", graph.library, graph)
+def test_a_slip_is_mended_by_the_words_of_the_library(library: Library, graph: ConceptGraph) -> None:
+    query = understand("rmsnrom 比 LN 省在哪儿", library, graph)
     assert query.text == "rmsnorm 比 LN 省在哪儿" and query.mended == {"rmsnrom": "rmsnorm"}
     assert "rmsnorm" in query.terms and "rmsnrom" not in query.strangers
 
 
-def test_a_word_that_is_like_none_stays(graph: ConceptGraph) -> None:
-    query = understand("zeppelin 是什么", graph.library, graph)
+def test_a_word_that_is_like_none_stays(library: Library, graph: ConceptGraph) -> None:
+    query = understand("zeppelin 是什么", library, graph)
     assert query.text == "zeppelin 是什么" and query.strangers == ("zeppelin",)
 
 
-def test_other_names_of_a_concept_count_less_than_its_own_words(graph: ConceptGraph) -> None:
-    query = understand("旋转位置编码的外推", graph.library, graph)
+def test_other_names_of_a_concept_count_less_than_its_own_words(library: Library, graph: ConceptGraph) -> None:
+    query = understand("旋转位置编码的外推", library, graph)
     assert query.terms["rope"] == ALIAS_WEIGHT and query.terms["外推"] == 1.0
 
 
-def test_a_comparison_has_a_part_for_each_side(graph: ConceptGraph) -> None:
-    query = understand("LoRA 和 QLoRA 的区别", graph.library, graph)
+def test_a_comparison_has_a_part_for_each_side(library: Library, graph: ConceptGraph) -> None:
+    query = understand("LoRA 和 QLoRA 的区别", library, graph)
     assert len(query.parts) == 2
     assert "QLoRA" not in query.parts[0] and "LoRA" in query.parts[0] and "QLoRA" in query.parts[1]
-    assert understand("LoRA 是什么", graph.library, graph).parts == ()
+    assert understand("LoRA 是什么", library, graph).parts == ()
 
 
-def test_the_second_of_two_questions_keeps_the_subject(graph: ConceptGraph) -> None:
-    query = understand("LoRA 为什么有效？秩一般取多少", graph.library, graph)
+def test_the_second_of_two_questions_keeps_the_subject(library: Library, graph: ConceptGraph) -> None:
+    query = understand("LoRA 为什么有效？秩一般取多少", library, graph)
     assert query.parts == ("LoRA 为什么有效", "LoRA 秩一般取多少")

@@ -1,6 +1,7 @@
 """Ranking with vectors, words and concepts that can be worked out by hand."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from assistant.retrieval.ranking import FEATURES, Ranking, scaled, shipped_ranki
 from assistant.retrieval.search import search
 from assistant.retrieval.selection import best_of_parts, select
 from ingest.document import Passage
+from ingest.storage.bm25 import WordMatch
 from ingest.storage.library import Library, passage_hash, question_hash
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
@@ -196,15 +198,15 @@ def test_many_copies_do_not_push_the_rest_out(library: Library, graph: ConceptGr
 
 def test_a_search_is_of_one_moment(library: Library, graph: ConceptGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     """A document goes while a search is under way: the search still sees all of it, the next one nothing."""
-    match = Library.match_words
+    match = Library.match_fields
 
-    def remove_first(self: Library, question: str, k: int) -> list[tuple[int, float]]:
+    def remove_first(self: Library, terms: Mapping[str, float], k: int) -> list[WordMatch]:
         worker = threading.Thread(target=lambda: library.publish([], "test", removed=["cache.md"]))
         worker.start()
         worker.join(0.5)
-        return match(self, question, k)
+        return match(self, terms, k)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Library, "match_words", remove_first)
+        patched.setattr(Library, "match_fields", remove_first)
         assert search("缓存占多少显存", library, WordEmbedder(), graph).hits[0].passage.text == CACHE
     assert CACHE not in [hit.passage.text for hit in search("缓存占多少显存", library, WordEmbedder(), graph).hits]

@@ -11,9 +11,8 @@ MENTIONS = {"a": [1, 2], "b": [2, 3], "c": [3], "none": []}
 
 def test_it_is_the_pagerank_of_the_graph_of_concepts_and_passages() -> None:
     walk = ConceptWalk.over(MENTIONS)
-    # Two concepts that share a passage, as networkx sees them: a step is concept to passage to concept, so the restart of one of its
-    # steps is 1 - sqrt(1 - RESTART), and what it says of concepts is what remains of its own in them.
-    graph = nx.DiGraph()
+    # The same walk as networkx sees it: from concept to concept, as often as a shared passage, chosen evenly, leads there.
+    graph: nx.DiGraph[str] = nx.DiGraph()
     for key, ids in MENTIONS.items():
         for other, theirs in MENTIONS.items():
             shared = sum(1 / sum(i in t for t in MENTIONS.values()) for i in ids if i in theirs)

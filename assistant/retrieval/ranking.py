@@ -47,7 +47,7 @@ def shipped_ranking() -> Ranking:
     values = tomllib.loads(files("assistant.retrieval").joinpath("ranking.toml").read_text(encoding="utf-8"))
     chance = values["answerable"]
     return Ranking(
-        values["weights"], values["weights_english"], chance["features"], chance["intercept"], chance["threshold"], chance["sure"]
+        values["weights"], values["weights_english"], chance["named"], chance["unnamed"], chance["threshold"], chance["sure"]
     )
 
 

@@ -5,7 +5,7 @@ confidence.py says whether the answer is there. No generation, no second model: 
 question, and arithmetic.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +49,10 @@ def search(
 ) -> SearchResult:
     """Rank passages for a question; the best ``k``, best first. Raises MianpuError when the vectors are another model's."""
     ranking = ranking or shipped_ranking()
+    centres = centres or language_centres(library, embedder, graph.glossary)
+    query, asked = _read(question, library, embedder, graph)
     with library.snapshot():
-        ranked = rank(question, library, embedder, graph, k, ranking, centres)
+        ranked = _rank(query, asked, library, graph, k, ranking, centres)
         candidates, order = ranked.candidates, ranked.order
         copies = library.copies([candidates.ids[i] for i in order[:k]])
     best = max((float(ranked.total[i]) for i in order), default=0.0)
@@ -96,12 +98,32 @@ def rank(
     without: frozenset[int] = frozenset(),
 ) -> Ranked:
     """The candidates of a question in order; ``without`` are passages (ids) that are treated as if they were not there."""
+    centres = centres or language_centres(library, embedder, graph.glossary)
+    query, asked = _read(question, library, embedder, graph)
+    with library.snapshot():
+        return _rank(query, asked, library, graph, k, ranking, centres, without)
+
+
+def _read(question: str, library: Library, embedder: Embedder, graph: ConceptGraph) -> tuple[Query, list[Asked]]:
+    """The question as it is searched for, and its vectors."""
     known = library.meta("embedding_model")
     if known not in (None, embedder.fingerprint):
         raise MianpuError(f"the library was embedded with {known}: use that model, or ingest its documents again with this one")
-    centres = centres or language_centres(library, embedder, graph.glossary)
     query = understand(question, library, graph)
-    candidates = gather(query, _asked(query, embedder), library, graph, centres, without)
+    return query, _asked(query, embedder)
+
+
+def _rank(
+    query: Query,
+    asked: Sequence[Asked],
+    library: Library,
+    graph: ConceptGraph,
+    k: int,
+    ranking: Ranking,
+    centres: Centres,
+    without: frozenset[int] = frozenset(),
+) -> Ranked:
+    candidates = gather(query, asked, library, graph, centres, without)
     features = scaled(candidates.raw)
     total = totals(features, ranking.weights_for(query.english))
     order = [int(i) for i in np.argsort(-total, kind="stable")]
