@@ -23,7 +23,7 @@ def test_the_passage_with_the_questions_tokens_matches_best() -> None:
     tokens = np.random.default_rng(1).normal(size=(60, 384)).astype(np.float32)
     codes = {1: book.encode(tokens[:20]).tobytes(), 2: book.encode(tokens[20:60]).tobytes()}
     asked = unit(book.decode(book.encode(tokens[20:24])))
-    columns = late.columns(asked, codes, [1, 2, 3])
+    columns = late.columns(asked, late.PassageTokens.of(codes, [1, 2, 3]))
     assert set(columns) == set(late.COLUMNS)
     for column in columns.values():
         assert column[1] > column[0] and column[0] <= column[2] <= column[1]  # one without codes stands in the middle
@@ -33,8 +33,8 @@ def test_the_passage_with_the_questions_tokens_matches_best() -> None:
 
 
 def test_without_tokens_nothing_counts() -> None:
-    assert late.columns(np.zeros((0, 384), np.float32), {1: bytes(WIDTH)}, [1])["late"].tolist() == [0.0]
-    assert late.columns(np.ones((2, 384), np.float32), {}, [1, 2])["focus"].tolist() == [0.0, 0.0]
+    assert late.columns(np.zeros((0, 384), np.float32), late.PassageTokens.of({1: bytes(WIDTH)}, [1]))["late"].tolist() == [0.0]
+    assert late.columns(np.ones((2, 384), np.float32), late.PassageTokens.of({}, [1, 2]))["focus"].tolist() == [0.0, 0.0]
 
 
 def test_a_window_is_scored_alone() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import string
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -275,6 +276,17 @@ def test_a_quotation_is_shown_before_anything_is_written() -> None:
     assert ("data-open", "a.md") in reader.attributes and ("data-end", "3") in reader.attributes
 
 
+def test_an_answer_that_may_not_be_there_comes_with_a_warning() -> None:
+    t = T["zh"]
+    sure = found(hit("原话。"))
+    unsure = replace(sure, result=replace(sure.result, sure=False))
+    assert t("chat.unsure") not in turn_html(advance(Turn("q"), sure), t, "zh")
+    turn = advance(Turn("q"), unsure)
+    assert t("chat.unsure") in turn_html(turn, t, "zh")
+    assert Turn.from_json("q", "", turn.to_json()).unsure
+    assert t("chat.unsure") not in turn_html(replace(turn, stage="notfound"), t, "zh")
+
+
 def test_sentences_carry_their_sources_while_the_answer_grows() -> None:
     turn = told(found(hit("xyz" + FIRST)), events.Token(FIRST), events.Sentence(CITED), events.Token(SECOND[:3]))
     reader = assert_harmless(turn_html(turn, T["zh"], "zh"))
@@ -378,6 +390,7 @@ def test_every_text_that_is_used_exists_and_every_one_is_used() -> None:
         "stage.",
         "library.",
         "progress.tile.",
+        "engine.",
         "document.cutd",
         "document.restored",
     )  # names put together in the code

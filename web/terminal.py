@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from assistant.answers.answering import Answer, Done, Event, Quote, Sentence, Token, Waiting
+from assistant.answers.answering import Answer, Done, Event, Passages, Quote, Sentence, Token, Waiting
 from assistant.answers.support import Citation
 from assistant.interviews.grading import Grade
 from assistant.interviews.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
@@ -26,6 +26,8 @@ def print_answer(events: Iterable[Event], out: TextIO | None) -> Answer:
             continue
         if isinstance(event, Waiting) and event.ahead:
             print(f"前面还有 {event.ahead} 人 ({event.ahead} ahead of you)", file=sys.stderr)
+        elif isinstance(event, Passages) and not event.result.sure:
+            print("资料里的内容可能不足以回答，请对照出处核对。(May not be the whole answer: check the sources.)\n", file=out)
         elif isinstance(event, Quote):
             for sentence in event.sentences:
                 print(f"> {sentence.text}{_numbers(sentence.citations)}", file=out)

@@ -129,6 +129,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chat.cite": ("出处 {n}：{place}", "Source {n}: {place}"),
     "chat.seconds": ("{n} 秒", "{n} s"),
     "chat.stopped": ("已停止", "Stopped"),
+    "chat.unsure": (
+        "资料里的内容可能不足以回答这个问题，请对照出处核对。",
+        "The library may not hold the whole answer: check it against the sources.",
+    ),
     "chat.notfound": ("资料中没有找到", "Not in the library"),
     "chat.notfound.text": (
         "资料库里没有能回答这个问题的内容，所以没有生成答案。可以看看这些相近的概念：",

@@ -25,7 +25,7 @@ RUNNING = ("searching", "reading", "waiting", "writing")
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A question and everything known about its answer. ``stage`` is one of ``RUNNING``, or how it ended: done, notfound, stopped,
-    failed (``reason`` says why)."""
+    failed (``reason`` says why). ``unsure``: the library may not hold the whole answer, and the page says so."""
 
     question: str
     stage: str = "searching"
@@ -38,6 +38,7 @@ class Turn:
     seconds: float | None = None
     reason: str = ""
     understood: str = ""
+    unsure: bool = False
 
     @property
     def running(self) -> bool:
@@ -60,8 +61,8 @@ class Turn:
     def to_json(self) -> str:
         """What a chat keeps of the turn beside question and text."""
         answer = Answer(self.question, self.text, self.sentences, self.hits, self.stage != "notfound", _total(self.seconds))
-        rest = {"stage": self.stage, "reason": self.reason, "quote": self.quote, "nearest": self.nearest}
-        rest["understood"] = self.understood
+        rest: dict[str, object] = {"stage": self.stage, "reason": self.reason, "quote": self.quote, "nearest": self.nearest}
+        rest |= {"understood": self.understood, "unsure": self.unsure}
         return json.dumps({"answer": answer_to_json(answer), **rest}, ensure_ascii=False, default=asdict)
 
     @classmethod
@@ -73,7 +74,8 @@ class Turn:
             quote = tuple(sentence_from_json(sentence) for sentence in fields["quote"])
             nearest = tuple(Concept(**{**c, "aliases": tuple(c["aliases"])}) for c in fields["nearest"])
             turn = cls(question, fields["stage"], reason=fields["reason"], quote=quote, nearest=nearest)
-            turn = replace(turn, understood=str(fields.get("understood", "")))  # turns kept before there were any have none
+            # turns kept before there were any have none
+            turn = replace(turn, understood=str(fields.get("understood", "")), unsure=bool(fields.get("unsure", False)))
             return _with_answer(turn, answer)
         except (ValueError, KeyError, TypeError):
             return cls(question, "done", text=text)
@@ -84,8 +86,8 @@ def advance(turn: Turn, event: Event) -> Turn:
     match event:
         case events.Understood(text=text):
             return replace(turn, understood=text)
-        case events.Passages(hits=hits):
-            return replace(turn, stage="reading", hits=hits)
+        case events.Passages(hits=hits, result=result):
+            return replace(turn, stage="reading", hits=hits, unsure=not result.sure)
         case events.Quote(sentences=sentences):
             return replace(turn, quote=sentences)
         case events.Waiting(ahead=ahead):
@@ -132,6 +134,8 @@ def turn_html(turn: Turn, t: Texts, language: str, last: bool = False) -> str:
         change = button(t("chat.change"), kind="quiet edit", data_act="edit-meant") if again else ""
         parts.append(f'<div class="meant">{escape(t("chat.understood"))}<p>{escape(turn.understood)}</p>{change}</div>')
     parts.append('<div class="answer">')
+    if turn.unsure and turn.stage != "notfound":
+        parts.append(f'<p class="unsure" role="note">{escape(t("chat.unsure"))}</p>')
     if turn.quote and turn.stage != "notfound":
         parts.append(_quote(turn, t))
     if turn.stage == "notfound":

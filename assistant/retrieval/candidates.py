@@ -79,13 +79,13 @@ def gather(
     stored = library.vectors_of(ids) if ids else np.zeros((0, len(whole.vector)), dtype=np.float32)
     meaning = centres.centred(np.stack([a.vector for a in asked]), [a.text for a in asked])
     own = centres.centred(stored, [p.text for p in passages]) @ meaning.T
-    codes = library.codes_of(ids)
+    tokens = late.PassageTokens.of(library.codes_of(ids), ids)
     words = library.score_words(query.terms, ids)
     mentions = tuple(frozenset(keys) for keys in walk.concepts_of(ids))
     mass = sum(idf.values())
     raw = {
         "dense": own[:, 0],
-        **late.columns(whole.tokens, codes, ids),
+        **late.columns(whole.tokens, tokens),
         "text": words["text"].astype(np.float32),
         "heading": words["heading"].astype(np.float32),
         "asked": words["question"].astype(np.float32),
@@ -94,7 +94,7 @@ def gather(
         "walk": walk.column(walked, ids),
         "length": np.log([10.0 + len(p.text) for p in passages]).astype(np.float32),
     }
-    by_part = tuple(own[:, n] + late.columns(part.tokens, codes, ids)["focus"] for n, part in enumerate(parts, start=1))
+    by_part = tuple(own[:, n] + late.columns(part.tokens, tokens)["focus"] for n, part in enumerate(parts, start=1))
     return Candidates(ids, tuple(passages), raw, stored @ whole.vector, by_part, pairs, mentions, counts, query, size)
 
 

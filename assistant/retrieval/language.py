@@ -20,12 +20,15 @@ from ingest.storage.vectors import Vectors
 from kg.concepts import Glossary
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+_LETTER = re.compile(r"[^\W\d_]")
 _SAMPLES = 24
+_TELLING = 300  # characters
 
 
 def is_chinese(text: str) -> bool:
-    """Whether a text is Chinese, Latin terms in it allowed: one letter in six suffices."""
-    letters = sum(c.isalpha() for c in text)
+    """Whether a text is Chinese, Latin terms in it allowed: one letter in six suffices. Its first lines tell."""
+    text = text[:_TELLING]
+    letters = len(_LETTER.findall(text))
     return 6 * len(_HAN.findall(text)) >= max(1, letters)
 
 

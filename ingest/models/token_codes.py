@@ -54,8 +54,7 @@ class TokenCodebook:
 
     def decode(self, codes: Codes) -> Vectors:
         """The vectors (n, d) that the codes (n, WIDTH) stand for; about unit length."""
-        parts = self.centroids[np.arange(WIDTH), codes]  # (n, WIDTH, d / WIDTH)
-        vectors: Vectors = parts.reshape(len(codes), -1)
+        vectors: Vectors = self.quantiser.decode(np.ascontiguousarray(codes))
         return vectors
 
     def question(self, tokens: Vectors) -> Vectors:
