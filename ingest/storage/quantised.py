@@ -3,7 +3,7 @@
 Every vector is kept twice. As 192 products of 4 bits (product quantisation, Jégou et al. 2011; scanned with SIMD look-ups, André et
 al. 2015, FAISS's «fast scan»): 96 bytes in memory, and a scan of all of them. And as 384 bytes, one a dimension, in the mapped
 file, of which a search reads only those of its ``DEPTH`` candidates. Nothing is clustered: a question lies far from all passages,
-so an inverted file (IVF) found too few of the nearest (.61 to .90 of ten with 8 to 64 of 256 lists, where this finds all), and a
+so an inverted file (IVF) found too few of the nearest (.60 to .90 of ten with 8 to 64 of 256 lists, where this finds all), and a
 scan takes vectors in and out without another training.
 
 The file holds, one behind another: a header, the ids, the short codes, the long codes. What came after it was written is searched
