@@ -153,7 +153,7 @@ from ingest.models import embedding, model_files
 from pathlib import Path
 embedding.load_embedder = lambda *a: WordEmbedder()
 model_files.embedding_model_folder = lambda *a: Path("/")
-model_files.manifest_fingerprint = lambda *a: "words"
+embedding.model_fingerprint = lambda *a: "words"
 from web.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -400,7 +400,7 @@ def test_documents_are_read_in_beside_the_page(desk: Desk, tmp_path: Path) -> No
 def test_only_one_ingest_at_a_time_and_it_can_be_stopped(desk: Desk, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (notes / "more.md").write_text("# 归一化\n\n归一化 训练 位置。", encoding="utf-8")
     inside = threading.Event()
-    embed = desk.assistant.embedder.encode_passages
+    embed = desk.assistant.embedder.encode_passages_and_tokens  # type: ignore[attr-defined]
 
     def slow(texts: list[str]) -> object:
         inside.set()
@@ -408,7 +408,7 @@ def test_only_one_ingest_at_a_time_and_it_can_be_stopped(desk: Desk, notes: Path
             time.sleep(0.01)
         return embed(texts)
 
-    monkeypatch.setattr(desk.assistant.embedder, "encode_passages", slow)
+    monkeypatch.setattr(desk.assistant.embedder, "encode_passages_and_tokens", slow)
     assert desk.start_ingest([notes])
     assert inside.wait(10) and not desk.start_ingest([notes])
     assert desk.job.stage

@@ -177,7 +177,7 @@ def test_a_hostile_note_is_only_text(visitor: Visitor) -> None:
     page.locator("#view-chat-button").click()
     ask(page, "奶酪缓存是什么？<img src=x onerror=window.hacked=1>")
     finished(page)
-    assert page.locator("#chat :is(img, script, a)").count() == 0
+    assert page.locator("#chat :is(img, script, a:not(.export))").count() == 0
     assert page.evaluate("window.hacked") is None
 
 
