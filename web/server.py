@@ -20,8 +20,10 @@ from assistant.engine.openai_server import ServerChat
 from assistant.engine.preparing import prepare
 from assistant.engine.states import STATES_MB, StateStore, library_states
 from ingest.errors import MianpuError
+from ingest.models.embedding import Embedder
 from ingest.models.embedding_process import start_embedder
-from ingest.progress import TerminalProgress
+from ingest.pipeline import ingest
+from ingest.progress import Progress, TerminalProgress
 from ingest.storage.library import Library
 from kg.concepts import Glossary
 from kg.graph import ConceptGraph
@@ -49,6 +51,7 @@ def serve(
         progress = TerminalProgress()
         library = stack.enter_context(Library.open(library_folder, create=True))
         embedder = stack.enter_context(contextlib.closing(start_embedder(embedding_model, progress)))
+        renew_vectors(library, embedder, progress)
         choice = engine or saved_choice(library)
         with ThreadPoolExecutor(1) as other:
             loading = other.submit(_chat_model, engine is not None, choice, progress, library_states(library.folder, states_mb))
@@ -91,6 +94,18 @@ class _Warming(threading.Thread):
         except MianpuError as error:
             self.error = error
             self._stop()
+
+
+def renew_vectors(library: Library, embedder: Embedder, progress: Progress) -> bool:
+    """Embed a library again whose vectors an earlier Mianpu made with the same model, so that nobody is left without a search.
+
+    Returns whether that was needed. Vectors of another model stay: whoever named it by mistake would wait for nothing.
+    """
+    known = library.meta("embedding_model")
+    if known is None or known == embedder.fingerprint or known.partition("+")[0] != embedder.fingerprint.partition("+")[0]:
+        return False
+    ingest(library, [], lambda: embedder, progress, fingerprint=embedder.fingerprint)
+    return True
 
 
 class _Server(uvicorn.Server):
