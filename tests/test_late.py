@@ -42,3 +42,7 @@ def test_a_window_is_scored_alone() -> None:
     similar[70:90] = 1.0
     windows = late._windows(similar, np.array([0, 60]), np.array([60, 40]))
     assert windows.tolist() == [0.0, 1.0]
+    similar[:] = 0.0
+    similar[99] = 1.0  # the last token counts too
+    assert late._windows(similar, np.array([0, 60]), np.array([60, 40])).tolist() == [0.0, 1.0]
+    assert late._windows(similar[99:], np.array([0]), np.array([1])).tolist() == [1.0]

@@ -71,7 +71,7 @@ def _windows(similar: Vectors, offsets: Ids, lengths: Ids) -> Vectors:
             ends.append(offset + min(length, start + _WINDOW))
     # reduceat takes pairs: the even places are the windows, the odd ones what lies between them
     edges = np.stack([starts, ends], axis=1).ravel()
-    edges = np.minimum(edges, len(similar) - 1)
+    edges = edges[:-1] if edges[-1] == len(similar) else edges  # the last window ends where the array does
     means = np.maximum.reduceat(similar, edges, axis=0)[::2].mean(axis=1)
     best: Vectors = np.maximum.reduceat(means, np.array(first))
     return best
