@@ -1,6 +1,5 @@
 """Passages of generated documents: nothing that must stay whole is cut, nothing is left out, and the time is linear."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from ingest.cleaning.clean import clean
 from ingest.document import Document, ParsedDocument
 from ingest.structure.splitting import LIMIT, estimate_tokens, split
+from tests.timing import in_step, processor_seconds
 
 WORDS = ["模型", "注意力", "缓存", "显存", "训练", "位置", "编码", "量化", "解码", "权重", "梯度", "损失"]
 SYMBOLS = [r"x_{i}", r"\alpha", r"y^{2}", r"\frac{a}{b}", r"\sum_{k}", r"z"]
@@ -123,11 +123,9 @@ def test_a_long_table_is_cut_between_rows_and_repeats_nothing() -> None:
     ids=range(12),
 )
 def test_time_is_linear(make: Callable[[int], str]) -> None:
-    def seconds(text: str) -> float:
-        started = time.process_time()
-        parse(clean(text, "markdown").text or "x")
-        return time.process_time() - started
+    def seconds(lines: int) -> float:
+        text = make(lines)
+        return processor_seconds(lambda: parse(clean(text, "markdown").text or "x"), rounds=1)
 
-    seconds(make(100))
-    half, whole = seconds(make(6_000)), seconds(make(12_000))
-    assert whole < max(3 * half, 0.6)
+    seconds(100)
+    assert in_step(seconds, 6_000, floor=0.6)

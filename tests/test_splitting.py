@@ -14,6 +14,7 @@ from ingest.document import Document, ParsedDocument
 from ingest.sources import files
 from ingest.structure.lines import asks
 from ingest.structure.splitting import LIMIT, estimate_tokens, split, title_of, token_costs
+from tests.timing import in_step
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -454,8 +455,7 @@ def test_pathological_texts_are_linear_and_within_the_limit(text: str) -> None:
         assert all(estimate_tokens(p.embedding_text) <= LIMIT + 2 for p in parsed.passages)
         return spent
 
-    whole, half = seconds(len(text)), seconds(len(text) // 2)
-    assert whole < max(3 * half, 0.5)
+    assert in_step(seconds, len(text) // 2, floor=0.5)
 
 
 # --- the seeds ------------------------------------------------------------------------------------------------------
