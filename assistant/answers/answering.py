@@ -127,7 +127,7 @@ def answer(
         return
     hits = select(result, model.token_count if model else _rough_tokens, PASSAGE_TOKENS) or result.hits[:1]
     yield Passages(hits, result)
-    evidence = _evidence(meant, hits, assistant)
+    evidence = evidence_of(meant, hits, assistant)
     quote = _quote(result.question, hits, evidence)
     mark("quote")
     yield Quote(quote)
@@ -270,7 +270,8 @@ def _generate(model: ChatModel, prompt: Prompt, stop: threading.Event) -> Iterat
 # --- what answers are checked with ----------------------------------------------------------------------------------
 
 
-def _evidence(question: str, hits: Sequence[Hit], assistant: Assistant) -> Evidence:
+def evidence_of(question: str, hits: Sequence[Hit], assistant: Assistant) -> Evidence:
+    """What the sentences of an answer to this question from these passages are checked with."""
     passages = [hit.passage for hit in hits]
     glossary = assistant.graph.glossary
     mentioned = {m.concept for text in [question, *(p.text for p in passages)] for m in glossary.find(text)}

@@ -26,6 +26,8 @@ class _Texts:
     question: str
     not_found: str
     earlier: str
+    naive_system: str
+    naive_question: str
 
 
 _CHINESE = _Texts(
@@ -38,6 +40,8 @@ _CHINESE = _Texts(
     question="问题:{question}",
     not_found="资料中没有找到这个问题的答案。",
     earlier="(略)",
+    naive_system="你是大模型面试的学习助手。只根据下面编号的资料回答问题,并在每句话后用[编号]注明出处。资料中没有答案时说明没有找到。",
+    naive_question="{passages}\n问题:{question}",
 )
 _ENGLISH = _Texts(
     system=(
@@ -52,6 +56,11 @@ _ENGLISH = _Texts(
     question="Question: {question}\nAnswer in English.",
     not_found="The library holds no answer to this question.",
     earlier="(…)",
+    naive_system=(
+        "You are a study assistant for interviews about large language models. Answer in English, only from the numbered notes "
+        "below, and cite the number of the note in [brackets] after every sentence. If the notes hold no answer, say so."
+    ),
+    naive_question="{passages}\nQuestion: {question}",
 )
 
 
@@ -81,6 +90,13 @@ def prompt(question: str, passages: Sequence[Passage], history: Sequence[Turn] =
     # No number in a block: it reads the same wherever the passage ranks, and the model has nothing to cite.
     blocks = tuple(_block(passage, texts) for passage in passages)
     return Prompt(texts.system, blocks, _recent(history, texts), texts.question.format(question=question.strip()))
+
+
+def numbered_prompt(question: str, passages: Sequence[Passage], lang: str) -> Prompt:
+    """The prompt that answers are measured beside: numbered passages and the question in one text, citations by the model."""
+    texts = _texts(lang)
+    numbered = "\n".join(f"[{number}] {_inert(passage.text)}\n" for number, passage in enumerate(passages, start=1))
+    return Prompt(texts.naive_system, (), (), texts.naive_question.format(passages=numbered, question=question.strip()))
 
 
 def passage_prompt(passage: Passage, lang: str) -> Prompt:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from assistant.engine.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
 from assistant.engine.cores import physical_cores
 from assistant.engine.drafting import PromptLookup
 from assistant.engine.llama_log import last_error, silence
-from assistant.engine.llm import LoopGuard, Prompt, Thinking, Timings
+from assistant.engine.llm import LoopGuard, Prompt, Thinking, Timings, ends_sentence
 from assistant.engine.prompt_tokens import PromptFormat, PromptTokens, block_name
 from assistant.engine.queue import FairQueue
 from assistant.engine.states import StateStore
@@ -35,6 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _JOINING = 16  # tokens of a passage that are read again when its state is joined behind another passage
 _PREFIX = "prefix"  # what the name of a prefix's state begins with
+_OPENING_TOKENS, _OPENING_LEAST = 80, 6  # of a sentence that is written before all passages are read
 _MISSING = 16  # passages of recent answers that wait for an idle moment to have their state made
 _FULL = 0.9  # share of the budget up to which idle time fills the store
 
@@ -170,18 +172,16 @@ class LlamaChat:
         before = self.attention.evaluated
         evaluated = 0
         try:
-            if self._take_in(read, halted):
-                evaluated = self.attention.evaluated - before
-                for token in self._continued(read.tokens, max_tokens, halted):
-                    if self._api.llama_vocab_is_eog(self._vocab, token):
+            for token in self._written(prompt, read, max_tokens, halted):
+                generated += 1
+                if not first_s:
+                    first_s = time.perf_counter() - began
+                    evaluated = self.attention.evaluated - before
+                piece = thinking.feed(decoder.decode(self._piece(token)))
+                if piece:
+                    yield piece
+                    if guard.add(piece):
                         break
-                    generated += 1
-                    first_s = first_s or time.perf_counter() - began
-                    piece = thinking.feed(decoder.decode(self._piece(token)))
-                    if piece:
-                        yield piece
-                        if guard.add(piece):
-                            break
             rest = thinking.finish() + decoder.decode(b"", final=True)
             if rest.strip("\ufffd"):
                 yield rest
@@ -189,6 +189,36 @@ class LlamaChat:
             seconds = time.perf_counter() - began
             self.last_timings = Timings(len(read.tokens), max(0, len(read.tokens) - evaluated), generated, first_s, seconds)
             self._save_first(read)
+
+    def _written(self, prompt: Prompt, read: PromptTokens, most: int, halted: Callable[[], bool]) -> Iterator[int]:
+        """The tokens of the answer, without the one that ends it.
+
+        Its first sentence is written when the first ``prompt.opening`` passages are read. Then the whole prompt is read, with that
+        sentence behind it, and the answer goes on: what follows is written exactly as if everything had been read at the start.
+        """
+        opening: list[int] = []
+        if 0 < prompt.opening < len(prompt.passages) and not self._whole:
+            first = self._format.tokens(replace(prompt, passages=prompt.passages[: prompt.opening]))
+            if not self._take_in(first, halted):
+                return
+            text = b""
+            for token in self._continued(first.tokens, min(_OPENING_TOKENS, most), halted):
+                if self._ends(token):
+                    break
+                opening.append(token)
+                yield token
+                text += self._piece(token)
+                if len(opening) >= _OPENING_LEAST and ends_sentence(text.decode("utf-8", "replace")):
+                    break
+        if len(opening) == most or not self._take_in(read, halted, opening):
+            return
+        for token in self._continued([*read.tokens, *opening], most - len(opening), halted):
+            if self._ends(token):
+                return
+            yield token
+
+    def _ends(self, token: int) -> bool:
+        return bool(self._api.llama_vocab_is_eog(self._vocab, token))
 
     def _continued(self, prompt: Sequence[int], most: int, halted: Callable[[], bool]) -> Iterator[int]:
         """The tokens that follow a prompt just taken in, greedily, at most so many; they end when it is stopped."""
@@ -211,15 +241,16 @@ class LlamaChat:
             if halted() or not attention.evaluate([*tokens, *draft], halted, outputs=len(draft) + 1):
                 return
 
-    def _take_in(self, read: PromptTokens, halted: Callable[[], bool]) -> bool:
-        """Bring a prompt into sequence 0, from states where there are any; False when it was stopped."""
-        attention, tokens = self.attention, read.tokens
+    def _take_in(self, read: PromptTokens, halted: Callable[[], bool], written: Sequence[int] = ()) -> bool:
+        """Bring a prompt, and what was ``written`` behind it, into sequence 0, from states where there are any; False when it was
+        stopped."""
+        attention, tokens = self.attention, [*read.tokens, *written]
         self._keep_prefix(read.prefix, halted, evaluate=False)
         attention.reuse(tokens)
         for number, (name, start, end) in enumerate(read.passages):
             if len(attention.cells) >= end or self.states is None or (number and not self.join):
                 continue
-            passage = tokens[start:end]
+            passage = read.tokens[start:end]
             skip = _JOINING if number else 0  # the first passage stands where its state was made: nothing is lost there
             state = self.states.get(self._key(name, read.prefix, passage)) if skip < len(passage) else None
             if state is None:

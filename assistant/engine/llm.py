@@ -27,18 +27,23 @@ class Prompt:
     """What the model reads, in this order: system text, passages, conversation (it begins with the user), question.
 
     The passages stay separate blocks, each tokenised by itself, so that an engine can keep what it computed for one of them and
-    use it wherever the passage comes up again.
+    use it wherever the passage comes up again. ``opening`` is the number of passages that are enough to write the first sentence
+    from, so that it need not wait for the others to be read; 0: all of them. An engine may ignore it.
     """
 
     system: str
     passages: tuple[str, ...]
     history: tuple[Turn, ...]
     question: str
+    opening: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What one answer cost. Seconds count from the model's turn (waiting in the queue is not part of them)."""
+    """What one answer cost. Seconds count from the model's turn (waiting in the queue is not part of them).
+
+    ``reused_tokens`` of the prompt were not evaluated before the first token.
+    """
 
     prompt_tokens: int
     reused_tokens: int
@@ -66,6 +71,18 @@ class ChatModel(Protocol):
 
 
 _UNIT = re.compile(r"[^。！？!?\n]*[。！？!?\n]+")
+
+
+_SENTENCE_END = re.compile(r"[。！？!?\n；;]\s*\Z|[a-z)\]]\.\s*\Z")
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a text may end with the end of a sentence; «e.g.» does too.
+
+    >>> ends_sentence("它占 3.5 GB。"), ends_sentence("It takes 3."), ends_sentence("It takes more.")
+    (True, False, True)
+    """
+    return bool(_SENTENCE_END.search(text))
 
 
 class LoopGuard:
