@@ -44,8 +44,10 @@ def test_eval_reports_retrieval_and_answers(small: tuple[Path, Path], capsys: py
     assert {"auroc", "refused_unanswerable", "lost_answerable", "ece"} <= set(report["answerable"])
     assert main(["eval", str(labels), "--documents", str(notes), "--limit", "1", "--answers", "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)["answers"]
-    assert answers["generated_answers"] == answers["read_whole"]["generated_answers"] == 1
-    assert 0 < answers["first_token_s"]["p50"] < answers["read_whole"]["first_token_s"]["p50"]
+    assert answers["generated_answers"] == 1 and set(answers["by_lang"]) == {"zh"}
+    assert {"key_points", "citation_precision", "supported_sentences"} <= set(answers["naive"])
+    assert 0 < answers["first_token_s"]["p50"] < answers["naive"]["first_token_s"]["p50"]
+    assert answers["times_faster"] > 1
 
 
 def test_the_cost_of_the_fast_precision(

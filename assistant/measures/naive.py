@@ -18,6 +18,7 @@ from ingest.document import Passage
 
 MAX_TOKENS = 400
 _NUMBERS = re.compile(r"[\[【(（]\s*(\d{1,2}(?:\s*[,，、]\s*\d{1,2})*)\s*[\]】)）]")
+_BEHIND = re.compile(rf"(?:\s*{_NUMBERS.pattern})+\s*[。.]?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,18 @@ def cited_sentences(text: str, passages: Sequence[Passage]) -> tuple[CitedSenten
     found: list[CitedSentence] = []
     for span in split(text):
         raw = text[span.start : span.end]
-        numbers = [int(n) for group in _NUMBERS.findall(raw) for n in re.findall(r"\d+", group)]
-        cited = tuple(passages[n - 1].text if 0 < n <= len(passages) else "" for n in numbers)
+        if found and (behind := _BEHIND.match(raw)):  # «… 显存。[1] 又…»
+            found[-1] = CitedSentence(found[-1].text, (*found[-1].cited, *_places(behind.group(), passages)))
+            raw = raw[behind.end() :]
         body = without_citations(raw)
         if states_something(body):
-            found.append(CitedSentence(body, cited))
-        elif cited and found:  # «… 显存。[1]»
-            found[-1] = CitedSentence(found[-1].text, (*found[-1].cited, *cited))
+            found.append(CitedSentence(body, _places(raw, passages)))
     return tuple(found)
+
+
+def _places(text: str, passages: Sequence[Passage]) -> tuple[str, ...]:
+    numbers = [int(n) for group in _NUMBERS.findall(text) for n in re.findall(r"\d+", group)]
+    return tuple(passages[n - 1].text if 0 < n <= len(passages) else "" for n in numbers)
 
 
 def without_citations(text: str) -> str:
