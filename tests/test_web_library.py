@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from assistant.engine.choice import EngineChoice, saved_choice
+from assistant.engine.states import StateFigures
 from tests import web_desk
 from tests.chat_servers import says, scripted
 from tests.web_desk import T
 from web import engines
 from web.desk import Desk
+from web.texts import texts
 
 notes, desk = web_desk.notes, web_desk.desk  # fixtures
 
@@ -82,3 +84,10 @@ def test_another_model_is_tested_taken_up_and_kept(desk: Desk, tmp_path: Path, m
     assert "不是这台电脑" in str(told[0]) and "'visible': True" in str(told[1])
     assert "不能用" in lines(desk.use_engine, "engine.kept", "gguf", str(tmp_path / "none.gguf"), "", "", False)
     assert desk.engine.kind == "server"  # the one before stays
+
+
+def test_the_panel_says_in_plain_words_what_the_model_keeps(desk: Desk) -> None:
+    assert engines.states_text(desk.states, T) == ""  # a scripted model keeps nothing
+    told = engines.states_text(StateFigures(12, 345_600_000, 1_073_741_824, 9, 3), T)
+    assert "12 份，占 346 MB，最多 1074 MB" in told and "75%" in told
+    assert "%" not in engines.states_text(StateFigures(0, 0, 1 << 20, 0, 0), texts("en"))

@@ -27,6 +27,7 @@ class LibraryView:
     stop: gr.Button
     timer: gr.Timer
     removed: gr.events.Dependency
+    states: gr.HTML | None
 
 
 def view(t: Texts, desk: Desk) -> LibraryView:
@@ -59,8 +60,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
                 stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
             state = panel("", elem_id="job", js="watch('value', () => mianpu.mended(element))")
-            if desk.local:
-                engines.view(t, desk)
+            states = engines.view(t, desk) if desk.local else None
     timer = gr.Timer(0.6, active=False)
     outputs = [state, stop, timer]
 
@@ -111,7 +111,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
     removed = documents.remove(remove, None, [documents, state], **quiet)
     documents.restore(put_back, None, [documents, state], **quiet)
     documents.undo(undo, None, [documents, state], **quiet)
-    return LibraryView(documents, state, stop, timer, removed)
+    return LibraryView(documents, state, stop, timer, removed, states)
 
 
 _BUS = "mianpu.connect('library', trigger, ['remove', 'restore', 'undo'])"

@@ -344,6 +344,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "engine.working": ("请稍等…", "One moment…"),
     "engine.inuse": ("现在使用：{name}", "In use: {name}"),
     "engine.none": ("现在没有对话模型", "No chat model now"),
+    "engine.states": (
+        "模型读过的段落存在磁盘上，不用再读第二遍：现有 {count} 份，占 {size} MB，最多 {budget} MB。",
+        "What the model has read is kept on disk and not read twice: {count} pieces, {size} MB of at most {budget} MB.",
+    ),
+    "engine.states.rate": ("到现在，{rate}% 的时候正好用上。", " So far {rate}% of what was needed was there."),
     "engine.answers": ("能回答：{line}", "It works: {line}"),
     "engine.fails": ("不能用：{line}", "It does not work: {line}"),
     "engine.kept": ("已经换用：{line}", "Now in use: {line}"),
