@@ -20,9 +20,9 @@ def view(t: Texts, desk: Desk) -> gr.HTML:
     Only for a page that nobody else can reach: who may choose a server sends the passages there.
     """
     now = desk.engine
-    panel(f"<h3>{escape(t('engine.title'))}</h3>")
+    panel(f"<h3>{escape(t('engine.title'))}</h3>", elem_id="engine-title")
     kind = gr.Radio(
-        [(t(f"engine.{name}"), name) for name in KINDS], value=now.kind, show_label=False, container=False, elem_id="engine"
+        [(t(f"engine.{name}"), name) for name in KINDS], value=now.kind, show_label=False, elem_id="engine", elem_classes="pills"
     )
     file = gr.Textbox(
         label=t("engine.file"), placeholder=t("engine.file.hint"), lines=1, max_lines=1, elem_id="engine-file",
