@@ -1,11 +1,13 @@
 """States on disk: the budget, the order of forgetting, and everything that may have happened to a file meanwhile."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from assistant.engine.states import STATES, StateStore, library_states
+from assistant.engine.states import STATES, StateFigures, StateStore, library_states, states_figures
+from web import cli
 
 HEAD = 10  # bytes before the state in its file
 
@@ -37,7 +39,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     assert kept.get("a") == state(0)
     kept.put("d", state(4))
     assert [key for key in "abcd" if key in kept] == ["a", "c", "d"]
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"]
+    assert sorted(path.stem for path in tmp_path.glob("*.state")) == ["a", "c", "d"]
 
 
 def test_the_order_of_use_outlives_the_process(tmp_path: Path) -> None:
@@ -104,3 +106,52 @@ def test_a_library_keeps_its_states_below_itself_or_not_at_all(tmp_path: Path) -
     found = library_states(tmp_path, 1)
     assert found is not None and found.folder == tmp_path / STATES
     assert 0 < found.budget <= 2**20
+
+
+def test_hits_and_misses_are_counted_across_processes(tmp_path: Path) -> None:
+    first, second = store(tmp_path), store(tmp_path)
+    first.put("a", state(1))
+    assert (first.get("a"), first.get("b"), second.get("a")) == (state(1), None, state(1))
+    figures = store(tmp_path).figures()
+    assert (figures.hits, figures.misses, figures.hit_rate) == (2, 1, 2 / 3)
+    assert first.figures() == figures
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"hits": "many", "misses": 0, "budget": 1}'])
+def test_damaged_counts_begin_anew(tmp_path: Path, damage: str) -> None:
+    kept = store(tmp_path)
+    kept.get("a")
+    (tmp_path / "counts.json").write_text(damage)
+    assert kept.figures().hit_rate is None
+    kept.get("a")
+    assert store(tmp_path).figures().misses == 1
+
+
+def test_what_could_not_be_written_is_counted_later(tmp_path: Path) -> None:
+    (tmp_path / "states").write_text("in the way")
+    kept = store(tmp_path / "states")
+    assert kept.get("a") is None and kept.figures().misses == 1
+    (tmp_path / "states").unlink()
+    assert kept.get("a") is None
+    assert store(tmp_path / "states").figures().misses == 2
+
+
+def test_the_command_shows_what_the_states_hold_and_how_often_they_helped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*more: str) -> str:
+        assert cli.main(["models", "--library", str(tmp_path), *more]) == 0
+        return capsys.readouterr().out
+
+    assert "0 attention states" in told() and "none was asked for" in told()
+    kept = store(tmp_path / STATES, 7)
+    kept.put("a", state(1))
+    for key in ("a", "a", "a", "b"):
+        kept.get(key)
+    line = told().splitlines()[-1]
+    assert line.startswith("states ") and "1 attention states" in line and "3 of the 4 asked for were there (75 %)" in line
+    assert json.loads(told("--json"))["attention_states"] == {
+        "states": 1, "size": 110, "budget": 770, "hits": 3, "misses": 1, "hit_rate": 0.75,
+    }  # fmt: skip
+    assert states_figures(tmp_path) == StateFigures(1, 110, 770, 3, 1)

@@ -385,6 +385,7 @@ def test_every_text_that_is_used_exists_and_every_one_is_used() -> None:
     assert used <= set(texts.TEXTS), used - set(texts.TEXTS)
     made = (
         "tab.",
+        "when.",
         "rating.",
         "status.",
         "stage.",

@@ -22,7 +22,7 @@ from assistant.answers.history import export_markdown
 from ingest.cleaning.corrections import corrections
 from ingest.document import content_hash
 from ingest.errors import MianpuError
-from web import chat, concepts, interview, library, progress
+from web import chat, concepts, engines, interview, library, progress
 from web.desk import Desk
 from web.guard import Guard
 from web.render import attributes, button, document_page, notice, panel
@@ -74,11 +74,11 @@ def pages(desk: Desk, language: str) -> gr.Blocks:
                 intro, topics = interview.view(t, language, desk, interview_bus)
             with _tab(t, "concepts"):
                 index = concepts.view(t, language, desk)
-            with _tab(t, "library"):
+            with _tab(t, "library") as library_tab:
                 shelf = library.view(t, desk)
             with _tab(t, "progress") as progress_tab:
                 history = progress.view(t, language, desk)
-        _wire(blocks, desk, t, language, talk, intro, topics, index, shelf, history, interview_tab, progress_tab)
+        _wire(blocks, desk, t, language, talk, intro, topics, index, shelf, history, interview_tab, library_tab, progress_tab)
         blocks.queue(default_concurrency_limit=32)
     return blocks
 
@@ -95,6 +95,7 @@ def _wire(
     shelf: library.LibraryView,
     history: gr.HTML,
     interview_tab: gr.Tab,
+    library_tab: gr.Tab,
     progress_tab: gr.Tab,
 ) -> None:
     """Let every view see what changed elsewhere: documents read in or removed, answers reviewed."""
@@ -127,6 +128,8 @@ def _wire(
     shelf.removed.then(lambda: library_parts()[1:], None, shown[1:], **quiet)
     interview_tab.select(interview_parts, None, [intro, topics], **quiet)
     progress_tab.select(lambda: progress.page(desk, t, language, progress.local_now()), None, history, **quiet)
+    if shelf.states is not None:
+        gr.on([library_tab.select, blocks.load], lambda: engines.states_text(desk.states, t), None, shelf.states, **quiet)
     blocks.load(loaded, None, [*job, *shown, talk.chats, history], **quiet)
     blocks.unload(left)
 

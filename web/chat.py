@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from html import escape
 
 import gradio as gr
@@ -18,7 +19,9 @@ from assistant.engine.llm import Turn as Said
 from assistant.engine.queue import TooMany
 from ingest.errors import MianpuError
 from web.desk import Desk
+from web.following import following
 from web.markdown import inline
+from web.progress import local_now
 from web.render import attributes, button, element, empty, notice, panel
 from web.texts import Texts
 from web.turns import Turn, advance, passages_html, turn_html
@@ -49,8 +52,9 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         with gr.Column(elem_id="talk"):
             with gr.Column(elem_id="conversation"):
                 hello = panel(welcome(desk, t, language), elem_id="hello")
-                past = panel("", elem_id="past")
+                past = panel("", elem_id="past", js=_OPENED)
                 live = panel("", elem_id="live", js=_FOLLOW)
+            panel(button(t("chat.down"), kind="down", title=t("chat.down"), data_act="down"), elem_id="down-place")
             with gr.Column(elem_id="composer"):
                 with gr.Row(elem_classes="ask-row"):
                     question = gr.Textbox(
@@ -95,7 +99,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
         turns = turns_of(desk, number)
         return [
             gr.skip(), number, gr.update(visible=False) if turns else gr.update(visible=True, value=welcome(desk, t, language)),
-            _all_turns(turns, t, language), "", passages_html(turns[-1] if turns else None, t),
+            _all_turns(desk, turns, t, language), "", passages_html(turns[-1] if turns else None, t),
             gr.update(visible=True), gr.update(visible=False), chat_list(desk, number, t), "",
         ]  # fmt: skip
 
@@ -127,7 +131,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
     gr.on([question.submit, send.click], ask, [question, chat], outputs, **quiet)
     chats.ask(ask_sent, chat, outputs, **quiet)
     chats.again(again, chat, outputs, **quiet)
-    wanted.input(lambda words, number: chat_list(desk, number, t, words), [wanted, chat], chats, **quiet)
+    wanted.change(lambda words, number: chat_list(desk, number, t, words), [wanted, chat], chats, **quiet)
     stop.click(stopped, None, None, queue=False, **quiet)
     new.click(new_chat, None, outputs, **quiet)
     chats.open(open_chat, None, outputs, **quiet)
@@ -137,6 +141,7 @@ def view(t: Texts, language: str, desk: Desk) -> ChatView:
 
 
 _BUS = "mianpu.connect('chat', trigger, ['ask', 'open', 'remove', 'rename', 'again'])"
+_OPENED = "watch('value', () => mianpu.opened(element))"
 _FOLLOW = "watch('value', () => mianpu.grow(element))"
 
 
@@ -212,7 +217,8 @@ def answering_updates(
     finally:
         desk.end_answer(session, signal)
     if not signal.left.is_set():
-        done = [turn_html(turn, t, language, last=True), passages_html(turn, t), gr.update(visible=True), gr.update(visible=False)]
+        shown = [turn_html(turn, t, language, True, _following(desk, turn, earlier)), passages_html(turn, t)]
+        done = [*shown, gr.update(visible=True), gr.update(visible=False)]
         yield [skip, skip, skip, skip, *done, chat_list(desk, number, t), skip]
 
 
@@ -234,8 +240,17 @@ def said(turns: Sequence[Turn]) -> tuple[Said, ...]:
     return tuple(part for question, text in asked for part in (Said("user", question), Said("assistant", text)))
 
 
-def _all_turns(turns: Sequence[Turn], t: Texts, language: str) -> str:
-    return "".join(turn_html(turn, t, language, last=turn is turns[-1]) for turn in turns)
+def _all_turns(desk: Desk, turns: Sequence[Turn], t: Texts, language: str) -> str:
+    parts = [turn_html(turn, t, language) for turn in turns[:-1]]
+    return "".join([*parts, *(turn_html(turn, t, language, True, _following(desk, turn, turns[:-1])) for turn in turns[-1:])])
+
+
+def _following(desk: Desk, turn: Turn, earlier: Sequence[Turn]) -> tuple[str, ...]:
+    """What may be asked after a turn; nothing after one that failed or was stopped."""
+    if turn.stage not in ("done", "notfound"):
+        return ()
+    asked = [one.question for one in (*earlier, turn)]
+    return following(turn.understood or turn.question, turn.hits if turn.stage == "done" else (), asked, desk.bank, desk.graph)
 
 
 def _user(request: gr.Request) -> str:
@@ -246,7 +261,9 @@ def _user(request: gr.Request) -> str:
 def welcome(desk: Desk, t: Texts, language: str) -> str:
     """What an empty chat shows: what this is, and questions the library can answer."""
     if not desk.library.passage_count():
-        action = button(t("chat.openlibrary"), kind="primary", data_go="library")
+        action = button(t("chat.starter"), kind="primary", data_go="starter") + button(
+            t("chat.openlibrary"), kind="quiet", data_go="library"
+        )
         return empty(t("chat.nolibrary"), t("chat.nolibrary.text"), action)
     bank = desk.bank
     answered = [question.text for question in bank.questions if question.has_reference]
@@ -262,14 +279,29 @@ def welcome(desk: Desk, t: Texts, language: str) -> str:
     return f'<div class="hello"><h2>{escape(t("chat.hello"))}</h2><p>{escape(t("chat.hello.text"))}</p>{examples}</div>'
 
 
-def chat_list(desk: Desk, current: int, t: Texts, words: str = "") -> str:
-    """The chats, newest first, those with ``words`` in them if any are given; the open one is marked."""
-    found = [chat for chat, _ in history.search_chats(desk.library, words)] if words.strip() else history.chats(desk.library)
-    rows = "".join(_chat_row(chat, current, t) for chat in found)
+def chat_list(desk: Desk, current: int, t: Texts, words: str = "", now: datetime | None = None) -> str:
+    """The chats, newest first, by the day they were last written to; those with ``words`` in them if any are given.
+
+    The open one is marked. ``now`` is the present unless given.
+    """
+    today = (now or local_now()).date()
+    groups: dict[str, list[str]] = {}
+    if words.strip():
+        found = [chat for chat, _ in history.search_chats(desk.library, words)]
+        groups = {"when.found": [_chat_row(chat, current, t) for chat in found]} if found else {}
+    else:
+        for chat in history.chats(desk.library):
+            groups.setdefault(_when(chat, today), []).append(_chat_row(chat, current, t))
     none = t("chats.nomatch") if words.strip() else t("chats.none")
-    body = f"<ul>{rows}</ul>" if rows else f'<p class="quiet none">{escape(none)}</p>'
+    body = "".join(f'<p class="when">{escape(t(name))}</p><ul>{"".join(rows)}</ul>' for name, rows in groups.items())
     toggle = button(t("chats.title"), kind="quiet toggle", data_act="toggle", data_value="chats")
-    return f'{toggle}<p class="when">{escape(t("chats.title"))}</p>{body}'
+    return toggle + (body or f'<p class="quiet none">{escape(none)}</p>')
+
+
+def _when(chat: history.Chat, today: date) -> str:
+    """The name of the group a chat stands in: how many days of the reader's ago it was written to."""
+    days = (today - datetime.fromisoformat(chat.updated_at).astimezone().date()).days
+    return "when.today" if days < 1 else "when.yesterday" if days < 2 else "when.week" if days < 7 else "when.earlier"
 
 
 def _chat_row(chat: history.Chat, current: int, t: Texts) -> str:

@@ -14,7 +14,7 @@ from assistant.engine.llama import LlamaChat
 from assistant.engine.openai_server import ServerChat
 from assistant.engine.preparing import prepare
 from assistant.engine.queue import TooMany, UserLimit
-from assistant.engine.states import STATES_MB, library_states
+from assistant.engine.states import STATES_MB, StateFigures, library_states
 from assistant.interviews.questions import Bank, question_bank
 from assistant.interviews.schedule import cards_due
 from ingest.cleaning.restoring import restore, undo
@@ -160,6 +160,12 @@ class Desk:
         if isinstance(model, LlamaChat):
             prepare(self.library, model)
         return line
+
+    @property
+    def states(self) -> StateFigures | None:
+        """What the chat model keeps of what it has read, and how often that helped; None where it keeps nothing."""
+        model = self.assistant.chat_model
+        return model.states.figures() if isinstance(model, LlamaChat) and model.states is not None else None
 
     # --- reading documents in ------------------------------------------------------------------------------------
 

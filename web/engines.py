@@ -7,18 +7,22 @@ import gradio as gr
 
 from assistant.engine.choice import KINDS, EngineChoice, NeedsConsent, agree
 from assistant.engine.server_address import base_address, host_of, is_open
+from assistant.engine.states import StateFigures
 from ingest.errors import MianpuError
 from web.desk import Desk
-from web.render import notice, panel
+from web.render import element, notice, panel
 from web.texts import Texts
 
 
-def view(t: Texts, desk: Desk) -> None:
-    """Build it. Only for a page that nobody else can reach: who may choose a server sends the passages there."""
+def view(t: Texts, desk: Desk) -> gr.HTML:
+    """Build it; returns the line on what the model keeps, which the page fills.
+
+    Only for a page that nobody else can reach: who may choose a server sends the passages there.
+    """
     now = desk.engine
-    panel(f"<h3>{escape(t('engine.title'))}</h3>")
+    panel(f"<h3>{escape(t('engine.title'))}</h3>", elem_id="engine-title")
     kind = gr.Radio(
-        [(t(f"engine.{name}"), name) for name in KINDS], value=now.kind, show_label=False, container=False, elem_id="engine"
+        [(t(f"engine.{name}"), name) for name in KINDS], value=now.kind, show_label=False, elem_id="engine", elem_classes="pills"
     )
     file = gr.Textbox(
         label=t("engine.file"), placeholder=t("engine.file.hint"), lines=1, max_lines=1, elem_id="engine-file",
@@ -38,6 +42,7 @@ def view(t: Texts, desk: Desk) -> None:
         test = gr.Button(t("engine.test"), variant="secondary", elem_id="engine-test")
         use = gr.Button(t("engine.use"), variant="primary", elem_id="engine-use")
     said = panel(in_use(desk, t), elem_id="engine-said")
+    states = panel(states_text(desk.states, t), elem_id="engine-states")
     fields = [kind, file, address, model, consent]
     outputs = [said, consent]
 
@@ -52,12 +57,23 @@ def view(t: Texts, desk: Desk) -> None:
     address.change(lambda: gr.update(value=False, visible=False), None, consent, **quiet)
     test.click(tested, fields, outputs, **quiet)
     use.click(used, fields, outputs, **quiet)
+    return states
 
 
 def in_use(desk: Desk, t: Texts) -> str:
     """One line on what answers now."""
     model = desk.assistant.chat_model
     return notice(t("engine.inuse", name=model.name) if model is not None else t("engine.none"))
+
+
+def states_text(kept: StateFigures | None, t: Texts) -> str:
+    """The attention states in plain words; nothing where none are kept."""
+    if kept is None:
+        return ""
+    told = t("engine.states", count=kept.states, size=f"{kept.size / 1e6:.0f}", budget=f"{kept.budget / 1e6:.0f}")
+    if kept.hit_rate is not None:
+        told += t("engine.states.rate", rate=f"{100 * kept.hit_rate:.0f}")
+    return element("p", told, class_="quiet states")
 
 
 def answered(

@@ -17,6 +17,8 @@ from web.markdown import inline
 from web.render import attributes, bar, button, element, empty, format_name, notice, panel
 from web.texts import TEXTS, Texts
 
+_FILTERED = 8  # documents from which on the list has a box to narrow it
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryView:
@@ -27,6 +29,7 @@ class LibraryView:
     stop: gr.Button
     timer: gr.Timer
     removed: gr.events.Dependency
+    states: gr.HTML | None
 
 
 def view(t: Texts, desk: Desk) -> LibraryView:
@@ -59,8 +62,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
                 starter = gr.Button(t("library.starter"), variant="secondary", elem_id="starter")
                 stop = gr.Button(t("stop"), variant="stop", visible=False, elem_id="stop-ingest")
             state = panel("", elem_id="job", js="watch('value', () => mianpu.mended(element))")
-            if desk.local:
-                engines.view(t, desk)
+            states = engines.view(t, desk) if desk.local else None
     timer = gr.Timer(0.6, active=False)
     outputs = [state, stop, timer]
 
@@ -111,7 +113,7 @@ def view(t: Texts, desk: Desk) -> LibraryView:
     removed = documents.remove(remove, None, [documents, state], **quiet)
     documents.restore(put_back, None, [documents, state], **quiet)
     documents.undo(undo, None, [documents, state], **quiet)
-    return LibraryView(documents, state, stop, timer, removed)
+    return LibraryView(documents, state, stop, timer, removed, states)
 
 
 _BUS = "mianpu.connect('library', trigger, ['remove', 'restore', 'undo'])"
@@ -121,12 +123,7 @@ def document_list(documents: Sequence[DocumentInfo], t: Texts) -> str:
     """The documents as a list; each opens, each can be taken out."""
     if not documents:
         return empty(t("library.none"), t("library.none.text"))
-    rows = "".join(
-        f'<li><button type="button" class="row"{attributes(data_open=d.name)}><b>{inline(d.title or d.name)}</b>'
-        f'<span class="trail">{escape(d.name)} · {escape(_facts(d, t))}</span></button>'
-        f"{_remove_button(d, t)}</li>"
-        for d in documents
-    )
+    rows = "".join(_row(document, t) for document in documents)
     total = t(
         "library.total",
         documents=len(documents),
@@ -134,7 +131,21 @@ def document_list(documents: Sequence[DocumentInfo], t: Texts) -> str:
         pairs=sum(d.pairs for d in documents),
     )
     head = element("h2", t("library.title")) + element("p", total)
-    return f'<header class="list-head">{head}</header><ul class="rows">{rows}</ul>'
+    label = t("library.filter", n=len(documents))
+    search = f'<input type="search" autocomplete="off" data-filter="#documents"{attributes(placeholder=label, aria_label=label)}>'
+    none = f'<p class="none" hidden>{escape(t("library.nomatch"))}</p>'
+    body = f'<ul class="rows">{rows}</ul>'
+    return f'<header class="list-head">{head}</header>' + (search + body + none if len(documents) > _FILTERED else body)
+
+
+def _row(document: DocumentInfo, t: Texts) -> str:
+    names = f"{document.title} {document.name}".lower()
+    return (
+        f'<li{attributes(data_names=names)}><button type="button" class="row"{attributes(data_open=document.name)}>'
+        f"<b>{inline(document.title or document.name)}</b>"
+        f'<span class="trail">{escape(document.name)} · {escape(_facts(document, t))}</span></button>'
+        f"{_remove_button(document, t)}</li>"
+    )
 
 
 def _remove_button(document: DocumentInfo, t: Texts) -> str:

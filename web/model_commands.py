@@ -8,7 +8,7 @@ from dataclasses import asdict
 from assistant.engine.choice import EngineChoice, agree, check, chosen, open_engine, save_choice, saved_choice, use_key_file
 from assistant.engine.llama import LlamaChat
 from assistant.engine.openai_server import ServerChat
-from assistant.engine.states import StateStore
+from assistant.engine.states import StateFigures, StateStore, states_figures
 from ingest.errors import UsageError
 from ingest.models.model_files import fetch_models, model_states
 from ingest.progress import TerminalProgress
@@ -16,16 +16,34 @@ from ingest.storage.library import Library
 
 
 def models(args: argparse.Namespace) -> int:
-    """The model files; with ``use`` what answers in the library is set, with ``test`` it is asked whether it does."""
+    """The model files and the library's attention states; ``use`` sets what answers there, ``test`` asks whether it does."""
     if args.action in ("use", "test"):
         return _engine(args)
     if args.action == "fetch":
         fetch_models(TerminalProgress())
     states = model_states()
+    kept = states_figures(args.library)
     lines = [f"{s.state:8s} {s.size / 1e6:8.1f} MB  {s.name} ({s.licence})  {s.path}" for s in states]
-    value = [{**asdict(s), "path": str(s.path)} for s in states]
+    lines.append(_states_line(kept))
+    value = {
+        "models": [{**asdict(s), "path": str(s.path)} for s in states],
+        "attention_states": {**asdict(kept), "hit_rate": kept.hit_rate},
+    }
     print(json.dumps(value, ensure_ascii=False, indent=2) if args.json else "\n".join(lines))
     return 0
+
+
+def _states_line(kept: StateFigures) -> str:
+    """The library's attention states in one line.
+
+    >>> _states_line(StateFigures(2, 5_000_000, 1_073_741_824, 3, 1))
+    'states        5.0 MB  2 attention states, of at most 1073.7 MB; 3 of the 4 asked for were there (75 %)'
+    """
+    used = "none was asked for yet"
+    if kept.hit_rate is not None:
+        used = f"{kept.hits} of the {kept.hits + kept.misses} asked for were there ({100 * kept.hit_rate:.0f} %)"
+    size, budget = kept.size / 1e6, kept.budget / 1e6
+    return f"states   {size:8.1f} MB  {kept.states} attention states, of at most {budget:.1f} MB; {used}"
 
 
 def _engine(args: argparse.Namespace) -> int:

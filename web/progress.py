@@ -35,7 +35,8 @@ def page(desk: Desk, t: Texts, language: str, now: datetime) -> str:
     numbers = statistics(desk.library, now, bank.topic_of())
     if not numbers.cards:
         action = button(t("progress.begin"), kind="primary", data_go="interview")
-        return empty(t("progress.none"), t("progress.none.text"), action if bank.questions else "")
+        add = button(t("chat.openlibrary"), kind="primary", data_go="library")
+        return empty(t("progress.none"), t("progress.none.text"), action if bank.questions else add)
     days = reviews_by_day(desk.library, now, DAYS)
     waiting = due(desk.library, now, 6)
     return (

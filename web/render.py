@@ -1,5 +1,6 @@
 """Small pieces of the page as HTML. Every function escapes what it is given; what it returns may be put into the page as it is."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -101,17 +102,26 @@ def passage_card(
     passage: Passage, t: Texts, *, number: int | None = None, spans: Sequence[Span] = (), also: Sequence[Copy] = ()
 ) -> str:
     """A passage with its place and a way into its document. ``spans`` are offsets in the document, ``also`` where it stands too."""
-    shifted = [Span(s.start - passage.start, s.end - passage.start, s.tag, s.attributes, s.after) for s in spans]
+    asked = _question_line(passage.text)
+    begin = passage.start + (asked.end() if asked else 0)
+    shifted = [Span(s.start - begin, s.end - begin, s.tag, s.attributes, s.after) for s in spans if s.end > begin]
     mark = f'<span class="number">{number}</span>' if number is not None else ""
     headings = [h for h in passage.headings if h]
-    title = headings[-1] if headings else passage.document
-    trail = " › ".join([passage.document, *headings[:-1]]) if headings else ""
-    trail = " · ".join(part for part in (trail, page_of(passage, t)) if part)
+    above = headings if asked else headings[:-1]
+    title = asked["question"] if asked else headings[-1] if headings else passage.document
+    trail = " › ".join([passage.document, *above]) if above or headings else ""
+    trail = " · ".join(part for part in (trail or (passage.document if asked else ""), page_of(passage, t)) if part)
+    body = to_html(passage.text[begin - passage.start :], shifted)
     return (
         f'<article class="passage"{attributes(data_number=number)}><header>{mark}<div><h4>{inline(title)}</h4>'
-        f'<p class="trail">{escape(trail)}</p></div></header><div class="prose clamp">{to_html(passage.text, shifted)}</div>'
+        f'<p class="trail">{escape(trail)}</p></div></header><div class="prose clamp">{body}</div>'
         f"<footer>{source_link(passage.document, passage.start, passage.end, t('passage.open'))}{_also(also, t)}</footer></article>"
     )
+
+
+def _question_line(text: str) -> re.Match[str] | None:
+    """The question a passage begins with, where its first line is one and more follows: it says best what the passage is about."""
+    return re.match(r"\s*(?:#{1,6}\s+)?(?P<question>[^\n]{4,160}?[？?])(?:\*\*)?[ \t]*\n+(?=\S)", text)
 
 
 def _also(copies: Sequence[Copy], t: Texts) -> str:

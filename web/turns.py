@@ -5,6 +5,7 @@ stands behind it as plain text.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
@@ -15,10 +16,11 @@ from assistant.answers.support import CheckedSentence, Citation
 from assistant.retrieval.values import Hit
 from ingest.document import Passage
 from kg.concepts import Concept
-from web.markdown import Span, to_html
+from web.markdown import Span, inline, to_html
 from web.render import attributes, button, chips, concept_chip, notice, opens, passage_card, place, source_link
 from web.texts import Texts
 
+_PICKED = re.compile(r"^(?:\d{1,3}[.)、．]|[-*+•·])\s+")  # the marker of a list item
 RUNNING = ("searching", "reading", "waiting", "writing")
 
 
@@ -125,13 +127,16 @@ def located(text: str, sentences: Sequence[CheckedSentence]) -> Iterator[tuple[i
             yield start, at, sentence
 
 
-def turn_html(turn: Turn, t: Texts, language: str, last: bool = False) -> str:
-    """The question and its answer as far as it is. The ``last`` turn of a chat, once ended, can be asked again and edited."""
+def turn_html(turn: Turn, t: Texts, language: str, last: bool = False, following: Sequence[str] = ()) -> str:
+    """The question and its answer as far as it is.
+
+    The ``last`` turn of a chat, once ended, can be asked again and edited, and offers the questions ``following`` it.
+    """
     again = last and not turn.running
-    edit = button(t("chat.edit"), kind="quiet edit", data_act="edit-question") if again else ""
+    edit = button(t("chat.edit"), kind="quiet edit", data_act="edit-question", data_hint=t("chat.edit.hint")) if again else ""
     parts = [f'<div class="asked">{edit}<p>{escape(turn.question)}</p></div>']
     if turn.understood:
-        change = button(t("chat.change"), kind="quiet edit", data_act="edit-meant") if again else ""
+        change = button(t("chat.change"), kind="quiet edit", data_act="edit-meant", data_hint=t("chat.edit.hint")) if again else ""
         parts.append(f'<div class="meant">{escape(t("chat.understood"))}<p>{escape(turn.understood)}</p>{change}</div>')
     parts.append('<div class="answer">')
     if turn.unsure and turn.stage != "notfound":
@@ -147,11 +152,15 @@ def turn_html(turn: Turn, t: Texts, language: str, last: bool = False) -> str:
         parts.append(f'<p class="status" role="status">{escape(_status(turn, t))}</p>')
     elif turn.stage == "failed":
         parts.append(notice(t("chat.failed", reason=turn.reason), "bad"))
-    elif not turn.running:
-        parts.append(_footer(turn, t))
-    if again:
-        parts.append(button(t("chat.again"), kind="quiet again", data_send="chat:again"))
+    if not turn.running:
+        parts.append(_footer(turn, t, again))
     parts.append("</div>")
+    if again and following:
+        asks = "".join(
+            f'<button type="button"{attributes(data_send="chat:ask", data_value=text)}>{inline(text)}</button>'
+            for text in following
+        )
+        parts.append(f'<nav class="following"><p class="quiet">{escape(t("chat.following"))}</p>{asks}</nav>')
     return f'<article class="turn"{attributes(data_stage=turn.stage)}>{"".join(parts)}</article>'
 
 
@@ -184,23 +193,38 @@ def _status(turn: Turn, t: Texts) -> str:
 
 def _quote(turn: Turn, t: Texts) -> str:
     """The library's own words, and where they stand: one link for each passage they come from."""
-    text = ""
+    pieces: list[str] = []
     places: list[Citation] = []
     for sentence in turn.quote:
         here = sentence.citations[0] if sentence.citations else None
         last = places[-1] if places else None
         follows = here is not None and last is not None and here.document == last.document and 0 <= here.start - last.end <= 2
-        text += ("" if not text or (follows and here and last and here.start == last.end) else "\n") + sentence.text.strip()
-        if here and last and follows:
+        if follows and here and last:
+            pieces[-1] += ("" if here.start == last.end else "\n") + sentence.text.strip()
             places[-1] = replace(last, end=here.end)
-        elif here:
-            places.append(here)
+        else:
+            pieces.append(sentence.text.strip())
+            if here:
+                places.append(here)
+    # Items picked from several lists would be numbered 6, 2, 4: what does not stand together is a list of its own.
+    text = pieces[0] if len(pieces) == 1 else "\n".join(_item(piece) for piece in pieces)
     first = {c.number: c for c in reversed(places)}
     links = "".join(source_link(c.document, c.start, c.end, f"{n} · {_where(c, turn)}") for n, c in sorted(first.items()))
     return (
         f'<figure class="quote"><p class="label">{escape(t("chat.quote"))}</p><div class="prose">{to_html(text)}</div>'
         f"<figcaption>{links}</figcaption></figure>"
     )
+
+
+def _item(text: str) -> str:
+    """A piece of a quotation as an item of a list without numbers; items inside it stand beside it.
+
+    >>> _item("2. a\\nb\\n3. c")
+    '- a\\n  b\\n- c'
+    """
+    lines = text.split("\n")
+    marked = (not number or bool(_PICKED.match(line)) for number, line in enumerate(lines))
+    return "\n".join(f"- {_PICKED.sub('', line)}" if new else f"  {line}" for new, line in zip(marked, lines, strict=True))
 
 
 def _where(citation: Citation, turn: Turn) -> str:
@@ -233,7 +257,8 @@ def _not_found(turn: Turn, t: Texts, language: str) -> str:
     )
 
 
-def _footer(turn: Turn, t: Texts) -> str:
+def _footer(turn: Turn, t: Texts, again: bool) -> str:
+    """How well the answer is backed, how long it took, and what can be done with it."""
     said = []
     if turn.stage == "stopped":
         said.append(f"<span>{escape(t('chat.stopped'))}</span>")
@@ -244,4 +269,8 @@ def _footer(turn: Turn, t: Texts) -> str:
             said.append(f'<span class="unsupported">{escape(t("chat.legend"))}</span>')
     if turn.seconds is not None and turn.stage == "done":
         said.append(f"<span>{escape(t('chat.seconds', n=f'{turn.seconds:.1f}'))}</span>")
+    if turn.text and turn.stage in ("done", "stopped"):
+        said.append(button(t("chat.copy"), kind="quiet copy", data_act="copy", data_value=turn.text, data_done=t("chat.copied")))
+    if again:
+        said.append(button(t("chat.again"), kind="quiet again", data_send="chat:again"))
     return f"<footer>{''.join(said)}</footer>" if said else ""

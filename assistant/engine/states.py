@@ -5,6 +5,7 @@ process or a full disk costs one state and never gives a wrong one. When the bud
 longest go. Reading goes through the operating system's page cache, so a second copy in memory would bring nothing.
 """
 
+import json
 import os
 import shutil
 import threading
@@ -20,17 +21,24 @@ STATES_MB = 1024
 """Megabytes of states kept unless something else is said: some 200 passages."""
 _MAGIC = b"MPST1\n"
 _CHECK = 4  # bytes of the checksum behind the magic
+_COUNTS = "counts.json"  # beside the states: hits, misses and the budget in bytes, of every process together
 
 
 @dataclass(frozen=True, slots=True)
 class StateFigures:
-    """What a store holds (``states``, ``size`` and ``budget`` in bytes) and how often it helped since it was opened."""
+    """What a store holds (``states``; ``size`` and ``budget`` in bytes) and how often it helped, whoever asked it."""
 
     states: int
     size: int
     budget: int
     hits: int
     misses: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of the states asked for that were there, 0 to 1; None before any was."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else None
 
 
 class StateStore:
@@ -44,7 +52,7 @@ class StateStore:
         self.budget = budget
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}  # least recently used first
-        self._hits = self._misses = 0
+        self._new = (0, 0)  # hits and misses that the file does not have yet
         found = []
         for path in folder.glob("*.state"):
             with suppress(OSError):
@@ -73,10 +81,10 @@ class StateStore:
         with self._lock:
             size = self._sizes.pop(key, None)
             if sound:
-                self._hits += 1
                 self._sizes[key] = size or len(data)
-                return data[head:]
-            self._misses += 1
+            self._count(sound)
+        if sound:
+            return data[head:]
         if data:
             with suppress(OSError):
                 path.unlink()
@@ -120,9 +128,28 @@ class StateStore:
         return len(old)
 
     def figures(self) -> StateFigures:
-        """What it holds and how often it helped."""
+        """What it holds, and how often it helped this process and all before it."""
         with self._lock:
-            return StateFigures(len(self._sizes), sum(self._sizes.values()), self.budget, self._hits, self._misses)
+            hits, misses, _ = _counts(self.folder)
+            hits, misses = hits + self._new[0], misses + self._new[1]
+            return StateFigures(len(self._sizes), sum(self._sizes.values()), self.budget, hits, misses)
+
+    def _count(self, hit: bool) -> None:
+        """Count a hit or a miss in the file beside the states; what cannot be written now is written with the next.
+
+        Two processes at once may lose one another's count: it is a figure to look at, not worth a lock.
+        """
+        self._new = (self._new[0] + hit, self._new[1] + (not hit))
+        hits, misses, _ = _counts(self.folder)
+        kept = {"hits": hits + self._new[0], "misses": misses + self._new[1], "budget": self.budget}
+        part = self.folder / f"{_COUNTS}.{os.getpid()}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(kept), encoding="utf-8")
+            os.replace(part, self.folder / _COUNTS)
+        except OSError:
+            return
+        self._new = (0, 0)
 
     def _unlink(self, keys: list[str]) -> None:
         for key in keys:
@@ -131,6 +158,23 @@ class StateStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.state"
+
+
+def _counts(folder: Path) -> tuple[int, int, int]:
+    """Hits, misses and budget as the file has them; zeros where it has not, or is damaged."""
+    try:
+        kept = json.loads((folder / _COUNTS).read_text(encoding="utf-8"))
+        return int(kept["hits"]), int(kept["misses"]), int(kept["budget"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, 0, 0
+
+
+def states_figures(folder: Path) -> StateFigures:
+    """What the store of a library holds, its budget as it was last used; nothing is opened for writing."""
+    store = library_states(folder, STATES_MB)
+    assert store is not None
+    store.budget = _counts(store.folder)[2] or store.budget
+    return store.figures()
 
 
 def library_states(folder: Path, megabytes: int) -> StateStore | None:

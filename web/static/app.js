@@ -100,7 +100,7 @@
     place.scrollTop = 0;
     const target = mark || $("h1, h2, p", place);
     requestAnimationFrame(() => requestAnimationFrame(() => {
-      if (place === docked && matchMedia("(max-width: 860px)").matches) reveal(place, "start");
+      if (place === docked && matchMedia("(max-width: 960px)").matches) reveal(place, "start");
       if (!mark) return;
       const box = place.querySelector(".reader-text") || place;
       box.scrollTop += target.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
@@ -133,7 +133,7 @@
     if ($("#side")) $("#side").classList.remove("reading");
     if (openedFrom && openedFrom.isConnected) {
       openedFrom.focus({ preventScroll: true });
-      if (matchMedia("(max-width: 860px)").matches) reveal(openedFrom);
+      if (matchMedia("(max-width: 960px)").matches) reveal(openedFrom);
     }
     openedFrom = null;
   }
@@ -191,7 +191,7 @@
         if (offset < 0 || offset > list.clientHeight - 30) list.scrollTop += offset - list.clientHeight / 2;
       }
     }
-    if (matchMedia("(max-width: 860px)").matches && push) reveal(place, "start");
+    if (matchMedia("(max-width: 960px)").matches && push) reveal(place, "start");
   }
 
   // Before a concept is chosen the page shows the most written about, and the map around the first of them.
@@ -209,20 +209,46 @@
     mianpu.drawMap(drawing, await response.json());
   }
 
+  function fits(item, wanted) {
+    return !wanted || item.dataset.names.includes(wanted);
+  }
+
+  const folded = (text) => text.normalize("NFKC").toLowerCase().trim();
+
   function filterConcepts(text) {
-    const wanted = text.normalize("NFKC").toLowerCase().trim();
+    const wanted = folded(text);
     document.querySelectorAll("#concept-index details").forEach((area) => {
       let left = 0;
       area.querySelectorAll("li").forEach((item) => {
-        const fits = !wanted || item.dataset.names.includes(wanted);
-        item.hidden = !fits;
-        left += fits ? 1 : 0;
+        item.hidden = !fits(item, wanted);
+        left += item.hidden ? 0 : 1;
       });
       area.hidden = left === 0;
       if (wanted) area.open = true;
     });
     const none = $("#concept-index .none");
     if (none) none.hidden = Boolean($("#concept-index details:not([hidden])"));
+  }
+
+  // Enter in the box opens the concept of exactly that name, else the first in the list.
+  function openFound(text) {
+    const wanted = folded(text);
+    const left = [...document.querySelectorAll("#concept-index details:not([hidden]) li:not([hidden]) button")];
+    const found = left.find((button) => folded(button.firstElementChild.textContent) === wanted) || left[0];
+    if (wanted && found) openConcept(found.dataset.key);
+  }
+
+  // Boxes that narrow a list, whose rows say by which names they are found.
+  function filterRows(box) {
+    const place = $(box.dataset.filter);
+    const wanted = folded(box.value);
+    let left = 0;
+    place.querySelectorAll("li[data-names]").forEach((item) => {
+      item.hidden = !fits(item, wanted);
+      left += item.hidden ? 0 : 1;
+    });
+    const none = $(".none", place);
+    if (none) none.hidden = left > 0;
   }
 
   async function findPath(form) {
@@ -279,6 +305,10 @@
       show("interview");
       remember("#interview");
       send("interview", "practise", { value: data.value });
+    } else if (where === "starter") {
+      show("library");
+      remember("#library");
+      appear("#starter").then((button) => button?.click());
     } else {
       show(where);
       remember(`#${where}`);
@@ -298,8 +328,23 @@
       location.reload();
     } else if (what === "toggle") document.getElementById(target.dataset.value)?.classList.toggle("open");
     else if (what === "rename") rename(target);
+    else if (what === "copy") copy(target);
+    else if (what === "down") $("#conversation").scrollTo({ top: $("#conversation").scrollHeight, behavior: calm.matches ? "auto" : "smooth" });
     else if (what === "edit-question") editInPlace(target, "question");
     else if (what === "edit-meant") editInPlace(target, "meant");
+  }
+
+  // The clipboard is there on this computer and over HTTPS; on a plain address of the network the text is selected instead.
+  async function copy(button) {
+    try {
+      await navigator.clipboard.writeText(button.dataset.value);
+    } catch {
+      getSelection().selectAllChildren($(".prose:last-of-type", button.closest(".answer")));
+      return;
+    }
+    const before = button.textContent;
+    button.textContent = button.dataset.done;
+    setTimeout(() => { button.textContent = before; }, 1600);
   }
 
   // The last question, or what it is understood as, becomes a box; Enter asks it again so.
@@ -310,13 +355,17 @@
     box.value = shown.textContent;
     box.rows = Math.min(6, 1 + Math.floor(box.value.length / 40));
     box.setAttribute("aria-label", button.textContent);
+    const hint = Object.assign(document.createElement("small"), { className: "edit-hint", textContent: button.dataset.hint || "" });
     shown.replaceWith(box);
+    box.after(hint);
     button.hidden = true;
     box.focus();
     box.select();
     const leave = () => {
+      hint.remove();
       box.replaceWith(shown);
       button.hidden = false;
+      button.focus({ preventScroll: true });
     };
     box.addEventListener("keydown", (event) => {
       if (event.isComposing || event.keyCode === 229) return;
@@ -361,11 +410,13 @@
   // Enter that confirms an input method's candidate is not the Enter that sends.
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.isComposing || event.keyCode === 229)) event.stopPropagation();
-    if (event.key === "Escape" && $("#side.reading")) closeReader();
+    if (event.key === "Enter" && !event.isComposing && event.target.matches("#concept-search")) openFound(event.target.value);
+    if (event.key === "Escape" && $("#side.reading") && !event.target.matches("textarea, input")) closeReader();
   }, true);
 
   document.addEventListener("input", (event) => {
     if (event.target.matches("#concept-search")) filterConcepts(event.target.value);
+    else if (event.target.matches("[data-filter]")) filterRows(event.target);
   });
 
   document.addEventListener("submit", (event) => {
@@ -391,18 +442,54 @@
         follow();
       }
     },
-    // A new turn is brought into view; while it grows, only a reader who is at its end is carried along.
+    // A new question goes to the top and stays there while its answer grows below it: what is being read never moves. The room for
+    // that is made once, so that nothing gives way when the answer ends.
     grow(element) {
-      const box = element.closest("#conversation");
-      if (!box) return;
-      const scrolls = getComputedStyle(box).overflowY !== "visible" && box.scrollHeight > box.clientHeight + 4;
-      const stage = $(".turn", element)?.dataset.stage;
-      const fresh = stage === "searching" && element.dataset.stage !== "searching";
-      element.dataset.stage = stage || "";
-      if (scrolls && (fresh || box.scrollHeight - box.scrollTop - box.clientHeight < 180)) box.scrollTop = box.scrollHeight;
-      else if (fresh && !scrolls) reveal(element, "start");
+      const box = $("#conversation");
+      const stage = $(".turn", element)?.dataset.stage || "";
+      const running = (name) => ["searching", "reading", "waiting", "writing"].includes(name);
+      const fresh = running(stage) && !running(element.dataset.stage);
+      element.dataset.stage = stage;
+      if (!stage) element.style.minHeight = "";
+      if (fresh) {
+        const inside = getComputedStyle(box).overflowY !== "visible";
+        const room = inside ? box.clientHeight - 40 : innerHeight - $("#composer").offsetHeight - 24;
+        element.style.minHeight = $("#past .turn") ? `${room}px` : "";
+        requestAnimationFrame(() => toTop(element));
+      }
+      noteEnd();
+    },
+    // A chat from the list begins at its last question.
+    opened(element) {
+      if ($("#live .turn")) return;
+      requestAnimationFrame(() => requestAnimationFrame(() => {
+        const last = $(".turn:last-child", element);
+        if (last && !$("#live .turn")) toTop(last);
+        noteEnd();
+      }));
     },
   });
+  function toTop(element) {
+    const box = $("#conversation");
+    if (getComputedStyle(box).overflowY === "visible") element.scrollIntoView({ block: "start" });
+    else box.scrollTop += element.getBoundingClientRect().top - box.getBoundingClientRect().top - 20;
+  }
+
+  // The way down is offered while the end of the last answer is out of sight.
+  let noting = false;
+  function noteEnd() {
+    if (noting) return;
+    noting = true;
+    requestAnimationFrame(() => {
+      noting = false;
+      const [box, talk] = [$("#conversation"), $("#talk")];
+      const last = $("#live .turn") || $("#past .turn:last-child");
+      const below = box && last && last.getBoundingClientRect().bottom > box.getBoundingClientRect().bottom + 48;
+      talk?.classList.toggle("more-below", Boolean(below));
+    });
+  }
+  document.addEventListener("scroll", (event) => event.target.id === "conversation" && noteEnd(), true);
+  addEventListener("resize", noteEnd);
   addEventListener("popstate", follow);
 
   const dialog = document.createElement("dialog");
