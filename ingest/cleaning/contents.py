@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ingest.cleaning.page import BULLET, Page
 
@@ -23,14 +24,15 @@ def cut_contents(page: Page) -> None:
     """Cut tables of contents. A list of questions under such a title stays unless its titles come again below."""
     early = page.filled[len(page.filled) // 3] if page.filled else 0
     last: dict[str, int] = {}
-    headings: set[str] = set()
+    headings: set[str] | None = None
     for i, line in page.open_lines():
         if _LINKS.fullmatch(line.strip()):
             page.cut([i], "contents")
         if len(page.core[i]) > 40 or not (_TITLE.match(page.plain[i]) or _TITLE.match(page.core[i])):
             continue
         last = last or {_key(text): j for j, text in enumerate(page.plain) if text and len(text) <= 80}
-        headings = headings or {_key(page.core[j].strip("# ")) for j in page.filled if page.is_heading(j)}
+        if headings is None:
+            headings = {_key(page.core[j].strip("# ")) for j in page.filled if page.is_heading(j)}
         items = _short_list(page, i + 1)
         again = sum(1 for j in items if last[_key(page.plain[j])] > items[-1] or _key(page.plain[j]) in headings) if items else 0
         asks = sum(1 for j in items if page.plain[j].endswith(("?", "？")))
@@ -140,6 +142,7 @@ def _top(text: str) -> int:
     return int(found[0]) if found else 1000
 
 
+@lru_cache(maxsize=4096)
 def _key(text: str) -> str:
     """A title without its number and marks, for finding it again."""
     text = re.sub(r"\]\([^)]*\)|[\[\]*#`_]", "", text)

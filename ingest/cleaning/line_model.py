@@ -138,7 +138,7 @@ def cut_learned(page: Page) -> None:
     for n, i in enumerate(page.filled):
         within = head <= n < tail
         sure = chances[n] >= (model.threshold if within else _LIKELY) and n != title and may_be_cut(page, n)
-        sure = sure and (within or (alone[n] >= 0.5 and not _may_be_title(page, i)))
+        sure = sure and (within or (alone[n] >= 0.5 and not _may_be_title(page, i) and not is_text(page, i, alone[n])))
         if not page.reason[i] and (sure or n >= tail):
             page.cut([i], next((reason for reason, words in _REASONS if words.search(page.core[i])), "page_furniture"))
 

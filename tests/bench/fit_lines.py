@@ -240,7 +240,9 @@ def main() -> None:
         for path in sorted((ROOT / "ingest" / "samples").glob("*.md"))
     ]
     own = len(pages)
-    begun = json.loads(arguments.start.read_text("utf-8")) if arguments.start else {"alone": {}, "context": {}, "about": ""}
+    begun: dict[str, Any] = (
+        json.loads(arguments.start.read_text("utf-8")) if arguments.start else {"alone": {}, "context": {}, "about": ""}
+    )
     start = (begun["alone"], begun["context"])
     for folder in arguments.extra:
         pages += [page for path in sorted(folder.glob("*.txt")) for page in read(path, 1.0 if "real" in folder.name else 0.15)]
