@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cleaning.clean import clean
+from ingest.cleaning.page import Page
 from ingest.cleaning.rules import reason_name
 from ingest.sources import files
 
@@ -241,3 +242,4 @@ def test_contents_below_the_text_go() -> None:
 def test_marks_that_converters_leave_do_not_hide_a_line() -> None:
     page = f'{ANSWER}\n\n粉丝 \\- 12\n\n<a id="t0"></a>点赞\n\n_[图片：网络结构]_'
     assert clean(page, "markdown").text == ANSWER
+    assert Page("粉丝 \\- 12\\").core == ["粉丝 - 12"]
