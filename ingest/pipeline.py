@@ -30,7 +30,7 @@ from ingest.structure.splitting import split, title_of
 if TYPE_CHECKING:
     from ingest.models.embedding import Embedder
 
-PIPELINE = "5"
+PIPELINE = "6"
 """Version of reading, cleaning and splitting: a document made by another version is made again."""
 GROUP = 256
 """Documents are published together until they hold this many passages."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cleaning.clean import clean
+from ingest.cleaning.page import Page
 from ingest.cleaning.rules import reason_name
 from ingest.sources import files
 
@@ -225,3 +226,20 @@ def test_boilerplate_of_the_seeds() -> None:
         found, wanted, both = found + len(cut), wanted + len(marked), both + len(cut & marked)
     print(f"boilerplate of the seeds, in characters: precision {both / found:.3f}, recall {both / wanted:.3f}")
     assert both / found >= 0.98 and both / wanted >= 0.95
+
+
+def test_the_brackets_of_a_link_over_several_lines_go() -> None:
+    page = f"{ANSWER}\n\n[\n\n缓存\n\n](https://a.example/t/1)\n\n{ANSWER}"
+    assert "](" not in clean(page, "markdown").text
+    assert clean(f"{ANSWER}\n\n[\n\n缓存", "markdown").text.count("[") == 1  # a bracket that opens no link stays
+
+
+def test_contents_below_the_text_go() -> None:
+    body = f"## 前缀共享\n\n{ANSWER}\n\n## 显存怎么算\n\n{ANSWER}"
+    assert clean(f"{body}\n\n目录\n\n- 前缀共享\n\n- 显存怎么算", "markdown").text == body
+
+
+def test_marks_that_converters_leave_do_not_hide_a_line() -> None:
+    page = f'{ANSWER}\n\n粉丝 \\- 12\n\n<a id="t0"></a>点赞\n\n_[图片：网络结构]_'
+    assert clean(page, "markdown").text == ANSWER
+    assert Page("粉丝 \\- 12\\").core == ["粉丝 - 12"]

@@ -139,7 +139,7 @@ def test_loops_of_links_end(library: Library, folder: Path) -> None:
     (folder / "b").symlink_to(folder / "a")
     summary = run(library, folder)
     assert summary.added == ("sound.md",)
-    assert reasons(summary, folder).keys() == {"self.md", "a", "b"}
+    assert reasons(summary, folder).keys() == {"up", "self.md", "a", "b"}
 
 
 def test_special_files_are_named_and_never_opened(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

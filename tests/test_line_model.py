@@ -2,6 +2,7 @@
 
 import pytest
 
+from ingest.cleaning import line_model as line_model_module
 from ingest.cleaning.clean import clean, cut_by_rules
 from ingest.cleaning.line_features import cues_of, line_features, n_grams
 from ingest.cleaning.line_model import LineModel, line_model, may_be_cut, title_line
@@ -68,6 +69,66 @@ def test_a_tail_that_no_rule_knows_is_cut_with_a_reason() -> None:
         "promotion",
         "counters",
     }
+
+
+TEASERS = [
+    line
+    for n in range(6)
+    for line in (
+        f"读懂分词的第{n}步",
+        "小船的博客",
+        f"0{n + 1}-12",
+        "阅读 1532",
+        f"分词器把句子切成词元，词表越大序列越短，第{n}步讲的是怎样合并最常见的一对，并说明训练语料为什么要先清洗。",
+    )
+]
+
+
+def test_teasers_of_other_articles_go_and_the_last_sentence_stays() -> None:
+    body = "\n\n".join([f"{TEXT}第{n}次。" for n in range(4)])
+    raw = (
+        "# 注意力的代价\n\n"
+        + body
+        + "\n\n"
+        + "\n\n".join(["[关注](javascript:;)", "专栏目录", *TEASERS, "“相关推荐”对你有帮助么？"])
+    )
+    assert clean(raw, "markdown").text == "# 注意力的代价\n\n" + body
+
+
+def test_a_tail_begins_behind_text_unless_furniture_is_clear_above_it() -> None:
+    page = Page(f"一\n{TEXT}\n点赞 3\n评论 4\n收藏 5\n分享 6\n{TEXT}\n举报")
+    alone = [0.5, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1, 0.9]
+    assert line_model_module._begun(page, alone, 1) == 2
+    alone[3] = 0.4  # three clear lines are not enough
+    assert line_model_module._begun(page, alone, 2) == 7
+
+
+def test_what_the_rules_cut_for_its_neighbours_comes_back_when_it_is_text() -> None:
+    page = Page(f"{TEXT}\n{TEXT}再一次。\n{TEXT}又一次。\n{TEXT}最后一次。")
+    page.reason[1], page.guessed = "navigation", {1}
+    page.reason[2] = "navigation"
+    line_model_module.cut_learned(page)
+    assert page.reason == ["", "", "navigation", ""]
+
+
+def test_a_line_of_the_head_without_a_word_about_the_page_may_be_its_title() -> None:
+    page = Page("注意力为什么要缩放\n关注我的公众号不迷路\n[链接着的标题也很长](https://a.example)")
+    assert [line_model_module._may_be_title(page, i) for i in range(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("[关注](javascript:;)", "nowhere"),
+        ("[前言](#t1)", "the page"),
+        ("[分词](https://a.example/tag/3)", "a listing"),
+        ("[某站](https://a.example/)", "a site"),
+        ("[分词器](https://a.example/p/17.html)", "an article"),
+    ],
+)
+def test_what_a_link_leads_to(line: str, target: str) -> None:
+    (features,) = line_features(Page(line))
+    assert f"links to {target}" in features
 
 
 def test_the_weights_say_what_they_were_fitted_on() -> None:

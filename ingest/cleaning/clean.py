@@ -26,6 +26,7 @@ from ingest.document import Cut, fold
 _RULE_LINE = re.compile(r"^[\s\-*_=~—–─━.·•。…＊#]+$")
 _SETEXT = re.compile(r"^(?:=+|-+)\s*$")
 _FRONT_PAIR = re.compile(r"^([A-Za-z_][\w -]{0,40}):\s*(.*)$")
+_LINK_MARKS = re.compile(r"\[|\]\([^()]*\)\[?")
 _CERTAIN = {"author", "counters", "payment", "navigation", "promotion", "repeated", "comments"}
 
 
@@ -70,14 +71,18 @@ def cut_by_rules(page: Page, markup: str, furniture: Sequence[tuple[int, int, st
     metadata = cut_front_matter(page) if markup == "markdown" else ()
     _cut_furniture(page, furniture)
     _cut_inside(page)
+    _cut_link_marks(page)
     cut_contents(page)
     _cut_alone(page)
     cut_early(page)
     cut_promotion(page)
     if markup == "markdown":
         _cut_sections(page)
+    _cut_account_names(page, page.filled)
+    certain = list(page.reason)
     _cut_neighbours(page)
     cut_zones(page)
+    page.guessed = {i for i in page.filled if page.reason[i] != certain[i]}
     _cut_decoration(page, markup)
     return metadata
 
@@ -179,6 +184,13 @@ def _cut_inside(page: Page) -> None:
             page.spans += [(at + m.start(), at + m.end(), rules.inside.reason(m[0], len(line))) for m in found]
 
 
+def _cut_link_marks(page: Page) -> None:
+    """The brackets and addresses of links that are written over several lines; the names between them stay, to be judged."""
+    for i in page.in_link:
+        if _LINK_MARKS.fullmatch(page.lines[i].strip()):
+            page.cut([i], "navigation")
+
+
 def _cut_alone(page: Page) -> None:
     above = -1
     for i in page.filled:
@@ -253,11 +265,14 @@ def _cut_neighbours(page: Page) -> None:
         if i in weak:
             run.append(i)
             continue
-        if len(run) >= 3 and len({weak[j] for j in run} - {"author"}) >= 1 and not all(page.plain[j].isdigit() for j in run):
+        if (
+            len(run) >= 3
+            and len({weak[j] for j in run} - {"author"}) >= 1
+            and not all(page.plain[j].replace(".", "").isdigit() for j in run)
+        ):
             for j in run:
                 page.reason[j] = weak[j]
         run = []
-    _cut_account_names(page, filled)
     text = next((n for n, i in enumerate(filled) if not page.reason[i] and len(page.plain[i]) > 40), len(filled) // 2)
     n = 0
     while n < len(filled):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ingest.cleaning.page import BULLET, Page
 
@@ -14,6 +15,7 @@ _TITLE = re.compile(
 _NUMBER = re.compile(r"^[(（]?(?:\d{1,3}(?:\.\d+)*|[一二三四五六七八九十]{1,3})\s*[.、)）:：．]?\s*")
 _DECIMAL = re.compile(r"\d{1,2}\.\d")
 _LINK_ITEM = re.compile(r"^(?:\d+[.、)]\s*)?\[[^\]]*\]\(#[^)]*\)$")
+_LINKS = re.compile(r"(?:\[[^\[\]\n]{1,100}\]\([^()\s]*#[^()\s]+\)[\s|·•,，、]*){3,}")
 _TOP = 80  # lines in which a table of contents without a title is looked for
 _BUTTON = re.compile(r"收起|展开|hide|show|收起全文", re.I)
 
@@ -22,12 +24,17 @@ def cut_contents(page: Page) -> None:
     """Cut tables of contents. A list of questions under such a title stays unless its titles come again below."""
     early = page.filled[len(page.filled) // 3] if page.filled else 0
     last: dict[str, int] = {}
+    headings: set[str] | None = None
     for i, line in page.open_lines():
-        if len(line) > 40 or not _TITLE.match(page.plain[i]):
+        if _LINKS.fullmatch(line.strip()):
+            page.cut([i], "contents")
+        if len(page.core[i]) > 40 or not (_TITLE.match(page.plain[i]) or _TITLE.match(page.core[i])):
             continue
         last = last or {_key(text): j for j, text in enumerate(page.plain) if text and len(text) <= 80}
+        if headings is None:
+            headings = {_key(page.core[j].strip("# ")) for j in page.filled if page.is_heading(j)}
         items = _short_list(page, i + 1)
-        again = sum(1 for j in items if last[_key(page.plain[j])] > items[-1]) if items else 0
+        again = sum(1 for j in items if last[_key(page.plain[j])] > items[-1] or _key(page.plain[j]) in headings) if items else 0
         asks = sum(1 for j in items if page.plain[j].endswith(("?", "？")))
         links = sum("](" in page.lines[j] for j in items)
         if len(items) >= 2 and (again * 2 >= len(items) or (not asks and (i <= early or links * 2 >= len(items)))):
@@ -135,6 +142,7 @@ def _top(text: str) -> int:
     return int(found[0]) if found else 1000
 
 
+@lru_cache(maxsize=4096)
 def _key(text: str) -> str:
     """A title without its number and marks, for finding it again."""
     text = re.sub(r"\]\([^)]*\)|[\[\]*#`_]", "", text)

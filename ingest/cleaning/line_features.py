@@ -52,6 +52,21 @@ _SIGNS: tuple[tuple[str, re.Pattern[str], bool], ...] = (
     ("reference", re.compile(r"\[\w{1,3}\]\s?:.*"), True),
     ("title case", re.compile(r"(?:[A-Z][\w'&.-]*[ ,]*){1,6}"), True),
 )
+_NAME = re.compile(r"\[([^\[\]]*)\]\(")
+_TARGET = re.compile(r"\]\(\s*<?(?:https?:)?(?P<host>//[^/()\s?#>]+)?(?P<rest>[^()\s>]*)")
+_TARGETS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("nowhere", re.compile(r"(?:javascript:.*|#|#top)?", re.I)),
+    ("the page", re.compile(r"#.+")),
+    (
+        "a listing",
+        re.compile(
+            r".*(?:/(?:tags?|topics?|categor\w+|archives?|search|so|labels?|columns?|users?|u|people|authors?|profile|members?|home|posts"
+            r"|follow\w+|stargazers|sponsors|s)(?:[/?#].*|$)|/[@~].*|[?&](?:q|tag|keyword|utm_\w+|source|from)=.*)",
+            re.I,
+        ),
+    ),
+    ("a site", re.compile(r"/?")),
+)
 _LENGTHS = (1, 2, 4, 6, 8, 12, 16, 20, 30, 40, 60, 90, 140, 220, 400)
 _PLACES = (0, 1, 2, 4, 7, 12, 20, 40, 80)
 
@@ -107,6 +122,8 @@ def line_features(page: Page) -> list[list[str]]:
     times = Counter(text for text in texts if len(text) > 1)
     paragraphs = [n for n, i in enumerate(filled) if is_paragraph(page, i)]
     first, last = (paragraphs[0], paragraphs[-1]) if paragraphs else (0, len(filled) - 1)
+    hosts = [_host(page.lines[i]) if linked(page, i) else "" for i in filled]
+    linked_to = Counter(hosts)
     runs = _runs([len(text) <= 30 and text[-1:] not in _SENTENCE_END for text in texts])
     found = []
     for n, i in enumerate(filled):
@@ -120,6 +137,8 @@ def line_features(page: Page) -> list[list[str]]:
         features.append(f"{zone} the paragraphs {binned(away, _PLACES)}")
         features.append(f"short run {binned(runs[n], (1, 2, 4, 8, 16))}")
         features.append(f"{zone} short run {binned(runs[n], (2, 6))}")
+        if hosts[n]:
+            features.append(f"host linked {binned(linked_to[hosts[n]], (1, 3, 8))} {zone}")
         if times[texts[n]] > 1:
             features.append(f"repeated {zone}")
         blank_above = n > 0 and filled[n - 1] < i - 1
@@ -134,7 +153,36 @@ def is_paragraph(page: Page, i: int) -> bool:
     text = page.core[i]
     if page.code[i] or page.is_row(i):
         return True
-    return len(text) >= LONG // 2 and text[-1:] in "。；;.：:" and _is_long(text) and text.count("http") == 0
+    ends = text[-1:] in "。；;.：:" and not text.endswith("..")
+    return len(text) >= LONG // 2 and ends and _is_long(text) and text.count("http") == 0 and not linked(page, i)
+
+
+def linked(page: Page, i: int) -> bool:
+    """Whether nearly all that the eye reads of a line is links."""
+    line = page.lines[i]
+    if i in page.in_link:
+        return True
+    if "](" not in line or page.code[i]:
+        return False
+    return sum(len(name) for name in _NAME.findall(line)) >= 0.7 * len(page.core[i])
+
+
+def _host(line: str) -> str:
+    """The site that the first link of a line leads to; «/» for the page's own."""
+    found = _TARGET.search(line)
+    return (found["host"] or "/") if found else ""
+
+
+def _target(line: str) -> str:
+    """What the first link of a line leads to, by its address."""
+    found = _TARGET.search(line)
+    if not found:
+        return "an article"
+    rest = found["rest"]
+    return next(
+        (name for name, pattern in _TARGETS if (rest or found["host"] or name != "a site") and pattern.fullmatch(rest)),
+        "an article",
+    )
 
 
 def _is_long(text: str) -> bool:
@@ -181,8 +229,11 @@ def _by_itself(page: Page, i: int) -> list[str]:
         features.append(f"digits {share_bin(len(_DIGIT.findall(text[:_LONGEST])) / min(size, _LONGEST))}")
     links = line.count("](")
     if links:
-        inside = sum(len(part) for part in re.findall(r"\[([^\[\]]*)\]\(", line))
-        features.append(f"links {min(links, 3)} {'whole' if inside >= 0.7 * size else 'part'}")
+        whole = linked(page, i)
+        features.append(f"links {min(links, 3)} {'whole' if whole else 'part'}")
+        if whole:
+            features.append(f"links to {_target(line)}")
+            features.append(f"linked {binned(size, (4, 12, 30, 60, 120))}{' item' if BULLET.match(line.strip()) else ''}")
     if page.is_heading(i):
         features.append("heading")
     if page.is_numbered(i):

@@ -10,7 +10,9 @@ from ingest.document import fold
 BULLET = re.compile(r"^(?:[-*•·●◦○▪■➤►‣+]\s*)+")
 _FENCE = re.compile(r"^\s*(?:>\s*)*(`{3,}|~{3,})")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]+")
-_LINK = re.compile(r"\[([^\[\]\n]{0,200})\]\([^()\n]{0,500}\)")
+_LINK = re.compile(r"\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
+_TAG = re.compile(r"</?(?:a|span|font|br|b|i|em|strong|u|sup|sub|kbd)\b[^<>\n]{0,300}>|<!--[^<>\n]{0,80}-->", re.I)
+_ESCAPE = re.compile(r"\\([-_*.!#|+~>&])|\\$")  # what converters to Markdown put before signs and at hard line breaks
 _ORNAMENT = (
     r"[\s*_~>|•∙●○◆◇■□★☆▶►▲▼◀《》\-—–=\u00b7\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d<«»&,，]+"
 )
@@ -18,6 +20,7 @@ _ENDS = re.compile(rf"^{_ORNAMENT}|{_ORNAMENT}$")
 _NUMBERED = re.compile(
     r"[(（]?(?:\d{1,3}|[一二三四五六七八九十]{1,3})\s*(?:[、)）]|[.．](?!\d))\s*\S|第\s*[\d一二三四五六七八九十]+\s*[题问]|[QＱ]\d*\s*[:：.]"
 )
+_LINK_LINES = 10  # lines of a link that is written over several
 _LONGEST = 400  # characters of a line that is read as a whole; a longer one is a paragraph
 
 
@@ -40,9 +43,11 @@ class Page:
         self.core = [_core(text) for text in self.plain]
         self.reason = [""] * len(self.lines)
         self.spans: list[tuple[int, int, str]] = []  # cuts within a line
+        self.guessed: set[int] = set()  # lines cut for what stands around them
         self.code = code_lines(self.lines)
         self.rules: Rules = rules()
         self.filled = [i for i, blank in enumerate(self.blank) if not blank]
+        self.in_link = lines_in_links(self.lines, self.filled)
 
     def open_lines(self) -> list[tuple[int, str]]:
         """(number, text) of the lines that are neither blank, cut nor code."""
@@ -118,6 +123,22 @@ def code_lines(lines: Sequence[str]) -> list[bool]:
     return code
 
 
+def lines_in_links(lines: Sequence[str], filled: Sequence[int]) -> set[int]:
+    """The lines of links that are written over several: from «[» at the end of one to «](address)» at the beginning of another."""
+    found: set[int] = set()
+    start = -1
+    for n, i in enumerate(filled):
+        text = lines[i].strip()
+        if start >= 0 and text.startswith("]("):
+            found.update(filled[start : n + 1])
+            start = -1
+        elif n - start > _LINK_LINES:
+            start = -1
+        if text == "[" or (text.startswith("](") and text.endswith(")[")):
+            start = n
+    return found
+
+
 def _visible(line: str) -> str:
     return (_INVISIBLE.sub("", line) if not line.isascii() else line).strip()
 
@@ -125,6 +146,8 @@ def _visible(line: str) -> str:
 def _core(text: str) -> str:
     if not text or len(text) > _LONGEST:
         return text
+    bare = _TAG.sub("", text) if "<" in text else text
     for _ in range(2):  # a link around an image that was taken out is a link with an empty name
-        text = _LINK.sub(r"\1", text) if "](" in text else text
-    return _ENDS.sub("", text.replace("**", "").replace("__", "")).strip() or text
+        bare = _LINK.sub(r"\1", bare) if "](" in bare else bare
+    bare = _ESCAPE.sub(r"\1", bare) if "\\" in bare else bare
+    return _ENDS.sub("", bare.replace("**", "").replace("__", "")).strip() or text

@@ -23,6 +23,7 @@ from ingest.sources.opening import (
 )
 from ingest.sources.reading import parse
 
+_READ_ALREADY = "a link to a folder that is read already: nothing is missing"
 _PAGE_PARTS = ("_files", ".files", "_文件")
 
 
@@ -89,7 +90,7 @@ class _Search:
             self.failed.append((str(path), found.reason))
 
     def walk(self, root: Path) -> None:
-        """Files of a folder that have a reader. Every folder is entered once, so a loop of symbolic links ends."""
+        """Files of a folder that have a reader. Every folder is entered once, so a loop of links ends; the link is named."""
         waiting, entered = [root], set()
         while waiting:
             folder = waiting.pop()
@@ -100,6 +101,7 @@ class _Search:
                 self.failed.append((_shown(folder), cannot(error)))
                 continue
             if (status.st_dev, status.st_ino) in entered:
+                self.skipped.append((_shown(folder), _READ_ALREADY))
                 continue
             entered.add((status.st_dev, status.st_ino))
             names = {entry.name for entry in entries}

@@ -1,7 +1,8 @@
 """Fit the weights of the line model (ingest/cleaning/line_weights.json) over labelled pages, cross-validated by site.
 
-    python tests/bench/fit_lines.py [--out FILE] [--extra FOLDER …] [--loss 0.004]
+    python tests/bench/fit_lines.py [--out FILE] [--extra FOLDER …] [--start FILE] [--loss 0.004]
 
+``--start`` are weights to begin with: what the pages at hand do not contradict stays as it was fitted on others.
 Without ``--extra`` the pages are those of tests/pages. A further folder holds files of the same form; a line that begins with «? »
 is neither furniture nor text for sure and is left out. «…» at the end of a line of such a file stands for more text.
 """
@@ -11,15 +12,16 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit
 from sklearn.model_selection import GroupKFold
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,8 @@ SITES = (
     "segment",
     "51cto",
 )
+Start = tuple[Mapping[str, float], Mapping[str, float]]
+STRENGTH = 0.15  # the larger, the further a weight may go from where it began
 DROPS = (0.3, 1.0)  # shares of the rules' cuts that are hidden, as on pages the rules do not know
 
 
@@ -97,19 +101,32 @@ def rows(features: Sequence[Sequence[str]], index: dict[str, int]) -> csr_matrix
     return matrix
 
 
-def fitted(lines: Sequence[tuple[Sequence[str], int, float, str]], least: int, strength: float) -> dict[str, float]:
-    """Weights by name over (features, label, weight, site); a feature counts when it occurs on ``least`` sites."""
+def fitted(
+    lines: Sequence[tuple[Sequence[str], int, float, str]], least: int, strength: float, start: Mapping[str, float]
+) -> dict[str, float]:
+    """Weights by name over (features, label, weight, site); a feature counts when it occurs on ``least`` sites.
+
+    Logistic regression whose penalty, the squared distance from ``start`` over twice ``strength``, is the same for every weight.
+    """
     sites: dict[str, set[str]] = {}
     for features, _, _, site in lines:
         for name in features:
             sites.setdefault(name, set()).add(site)
-    index = {
-        name: n for n, name in enumerate(sorted(name for name in sites if len(sites[name]) >= (least if name[0] == "=" else 2)))
-    }
-    model = LogisticRegression(C=strength, max_iter=100, tol=0.01, solver="liblinear")
-    model.fit(rows([line[0] for line in lines], index), [line[1] for line in lines], sample_weight=[line[2] for line in lines])
-    weights = {name: round(float(model.coef_[0][n]), 3) for name, n in index.items()}
-    return {"": round(float(model.intercept_[0]), 3), **{name: w for name, w in weights.items() if abs(w) >= 0.02}}
+    names = sorted(name for name in sites if name in start or len(sites[name]) >= (least if name[0] == "=" else 2))
+    matrix = rows([line[0] for line in lines], {name: n for n, name in enumerate(names)})
+    labels, importance = np.array([line[1] for line in lines]), np.array([line[2] for line in lines])
+    before = np.array([start.get("", 0.0), *(start.get(name, 0.0) for name in names)])
+
+    def cost(weights: Any) -> tuple[float, Any]:
+        score = matrix @ weights[1:] + weights[0]
+        wrong = importance * (expit(score) - labels)
+        away = (weights - before) / strength
+        value = float(importance @ (np.logaddexp(0, score) - labels * score) + (weights - before) @ away / 2)
+        return value, np.concatenate([[wrong.sum()], matrix.T @ wrong]) + away
+
+    found = minimize(cost, before, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+    weights = {**start, "": float(found[0]), **{name: float(w) for name, w in zip(names, found[1:], strict=True)}}
+    return {name: round(w, 3) for name, w in weights.items() if abs(w) >= 0.02 or not name}
 
 
 def weight_of(page: Labelled, n: int) -> float:
@@ -123,14 +140,14 @@ def features_of(page: Page) -> list[list[str]]:
     return line_features(page)
 
 
-def fit_alone(pages: Sequence[Labelled]) -> dict[str, float]:
+def fit_alone(pages: Sequence[Labelled], start: Mapping[str, float]) -> dict[str, float]:
     """The weights of a line alone."""
     lines = []
     for page in pages:
         for n, features in enumerate(features_of(page.page)):
             if page.labels[n] >= 0:
                 lines.append((features, page.labels[n], weight_of(page, n), page.site))
-    return fitted(lines, 3, 0.15)
+    return fitted(lines, 3, STRENGTH, start)
 
 
 def chances(weights: dict[str, float], features: Sequence[Sequence[str]]) -> list[float]:
@@ -146,13 +163,13 @@ def alone_chances(weights: dict[str, float], page: Page) -> list[float]:
     return [0.01 if page.code[i] or page.is_row(i) else c for i, c in zip(page.filled, found, strict=True)]
 
 
-def fit(pages: Sequence[Labelled]) -> tuple[dict[str, float], dict[str, float]]:
+def fit(pages: Sequence[Labelled], start: Start = ({}, {})) -> tuple[dict[str, float], dict[str, float]]:
     """Both weights: the second over chances that the first gives for sites it was not fitted on."""
     random = np.random.default_rng(7)
     groups = [page.site for page in pages]
     lines = []
     for train, test in GroupKFold(3).split(groups, groups=groups):
-        weights = fit_alone([pages[k] for k in train])
+        weights = fit_alone([pages[k] for k in train], start[0])
         for page in (pages[k] for k in test):
             alone = alone_chances(weights, page.page)
             for drop in DROPS:
@@ -160,7 +177,7 @@ def fit(pages: Sequence[Labelled]) -> tuple[dict[str, float], dict[str, float]]:
                 for n, features in enumerate(context_features(page.page, alone, cut)):
                     if page.labels[n] >= 0 and not cut[n]:
                         lines.append((features, page.labels[n], weight_of(page, n), page.site))
-    return fit_alone(pages), fitted(lines, 1, 0.15)
+    return fit_alone(pages, start[0]), fitted(lines, 1, STRENGTH, start[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "ingest" / "cleaning" / "line_weights.json")
     parser.add_argument("--extra", type=Path, nargs="*", default=[])
+    parser.add_argument("--start", type=Path, help="weights to begin with")
     parser.add_argument("--loss", type=float, default=0.004, help="the share of text that may be lost in cross-validation")
     parser.add_argument("--show", action="store_true", help="print the lines that are lost at the chosen threshold")
     arguments = parser.parse_args()
@@ -222,13 +240,17 @@ def main() -> None:
         for path in sorted((ROOT / "ingest" / "samples").glob("*.md"))
     ]
     own = len(pages)
+    begun: dict[str, Any] = (
+        json.loads(arguments.start.read_text("utf-8")) if arguments.start else {"alone": {}, "context": {}, "about": ""}
+    )
+    start = (begun["alone"], begun["context"])
     for folder in arguments.extra:
         pages += [page for path in sorted(folder.glob("*.txt")) for page in read(path, 1.0 if "real" in folder.name else 0.15)]
     groups = [page.site for page in pages]
     with_rules: list[Judged] = []
     without: list[Judged] = []
     for train, test in GroupKFold(5).split(groups, groups=groups):
-        weights = fit([pages[k] for k in train])
+        weights = fit([pages[k] for k in train], start)
         with_rules += judge(weights, [pages[k] for k in test])
         without += judge(weights, [pages[k] for k in test], rules=False)
     best = 1.0
@@ -247,9 +269,10 @@ def main() -> None:
         print(
             "\n".join(f"{j.chance:.3f} {j.text[:100]}" for j in without if not j.label and j.allowed and j.chance >= best and j.own)
         )
-    alone, context = fit(pages)
+    alone, context = fit(pages, start)
     note = f"Fitted by tests/bench/fit_lines.py on {own} pages of this repository (tests/pages, ingest/samples)"
     note += f" and {len(pages) - own} further labelled pages that are not part of it." if len(pages) > own else "."
+    note += f" Begun with weights that were: {begun['about']}" if arguments.start else ""
     table: dict[str, Any] = {"about": note, "threshold": best, "alone": alone, "context": context}
     arguments.out.write_text(json.dumps(table, ensure_ascii=False, indent=0, sort_keys=True) + "\n", "utf-8")
 
