@@ -1,13 +1,17 @@
 """What a person does with chats, in a real browser: the model is scripted, so that each test is over in seconds."""
 
 import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from assistant.answers import history
-from assistant.retrieval.values import SearchResult
+from assistant.answers import answering, history
+from assistant.engine.llm import Prompt
+from assistant.retrieval.search import search
 from tests.browser.conftest import Served, Visitor
 from tests.web_desk import ScriptedModel
 from web import chat
@@ -19,13 +23,23 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
 LORA = "LoRA 为什么能省显存？"
-FIRST = "冻结原权重，只训练低秩增量。"
+UNBACKED = "这句话没有依据，写于 2031 年。"
+
+
+class Copying(ScriptedModel):
+    """Writes its pieces; with none, the last line of the first passage, and a sentence that stands nowhere."""
+
+    def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
+        line = re.sub(r"^(?:\d+[.)]|[-*])\s*", "", prompt.passages[0].strip().splitlines()[-1])
+        writing = ScriptedModel(self.pieces or (line, "\n\n", UNBACKED))
+        writing.prompts = self.prompts
+        return writing.stream(prompt, max_tokens=max_tokens, stop=stop, waiting=waiting)
 
 
 @pytest.fixture(autouse=True)
 def model(served: Served, monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
-    """Writes the same two sentences to every question; no chat is left from another test."""
-    model = ScriptedModel((FIRST, "这句话没有依据，写于 2031 年。"))
+    """What answers in this test; no chat is left from another."""
+    model = Copying(())
     monkeypatch.setattr(served.desk.assistant, "chat_model", model)
     for known in history.chats(served.desk.library):
         history.delete_chat(served.desk.library, known.id)
@@ -60,7 +74,7 @@ def test_what_a_follow_up_means_is_shown_and_can_be_changed(visitor: Visitor, se
     meant.locator("textarea").press("Enter")
     expect(meant.locator("p")).to_have_text("LoRA 的秩怎么选？")
     answered(page, "那它的缺点呢？")
-    assert model.prompts[-1].question.startswith("LoRA 的秩怎么选？")
+    assert model.prompts[-1].question.endswith("LoRA 的秩怎么选？")
     turns = chat.turns_of(served.desk, history.chats(served.desk.library)[0].id)
     assert [(turn.question, turn.understood) for turn in turns] == [(LORA, ""), ("那它的缺点呢？", "LoRA 的秩怎么选？")]
 
@@ -77,9 +91,9 @@ def test_the_last_question_is_edited_and_asked_again(visitor: Visitor, served: S
     expect(page.locator("#past .turn")).to_have_count(0)
 
     asked = len(model.prompts)
+    model.pieces = ("这一次写得不一样。",)
     page.locator("#live .again").click()
-    expect(page.locator("#live .turn[data-stage=done]")).to_be_visible()
-    page.wait_for_function("n => document.querySelectorAll('#live .turn').length === n", arg=1)
+    expect(page.locator("#live .answer > .prose")).to_have_text("这一次写得不一样。")
     answered(page, "LoRA 的秩怎么选？")
     number = history.chats(served.desk.library)[0].id
     assert len(model.prompts) == asked + 1
@@ -100,7 +114,7 @@ def test_a_sentence_without_a_source_is_marked_and_what_follows_is_offered(visit
 
 
 def test_an_answer_the_library_may_not_hold_carries_a_warning(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SearchResult, "sure", property(lambda _: False))
+    monkeypatch.setattr(answering, "search", lambda *given, **named: replace(search(*given, **named), sure=False))
     page = visitor.open()
     ask(page, LORA)
     expect(page.locator("#live .unsure")).to_contain_text("请对照出处核对")
@@ -170,7 +184,7 @@ def test_chats_are_found_renamed_exported_and_deleted(visitor: Visitor, served: 
     file = tmp_path / "chat.md"
     waiting.value.save_as(file)
     text = file.read_text(encoding="utf-8")
-    assert text.startswith("# 微调 <b>\n") and f"## {LORA}\n" in text and FIRST in text
+    assert text.startswith("# 微调 <b>\n") and f"## {LORA}\n" in text and UNBACKED in text
     assert re.fullmatch(r"mianpu-\d+\.md", waiting.value.suggested_filename)
 
     row.hover()
