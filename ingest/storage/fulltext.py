@@ -8,6 +8,7 @@ import logging
 import re
 import unicodedata
 import warnings
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,13 @@ def _jieba() -> Any:
         warnings.simplefilter("ignore")  # jieba 0.42 compiles with invalid escapes and imports pkg_resources
         import jieba  # imported here: reading its dictionary takes most of a second
 
-        jieba.setLogLevel(logging.WARNING)
+        from ingest.models.model_files import cache_folder
+
+        jieba.setLogLevel(logging.CRITICAL)  # it logs a traceback when its cache cannot be written, and goes on without
+        folder = cache_folder()
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        jieba.dt.tmp_dir = str(folder)  # by default a file of /tmp, which anyone may have put there, is read as marshalled objects
         jieba.initialize()
     return jieba
 
