@@ -149,7 +149,8 @@ def _sign(text: str) -> int:
 
 _COMPARED = re.compile(r"([a-z][\w.+-]*)\s*(?:比|优于|快于|慢于|高于|低于|大于|小于|好于|差于|多于|少于)\s*([a-z][\w.+-]*)")
 _THAN = re.compile(
-    r"([a-z][\w.+-]*) (?:is|are|runs?|uses?|needs?|has) (?:\w+ )?(?:\w+er|more|less|fewer|better|worse)(?: \w+){0,2} than ([a-z][\w.+-]*)"
+    r"([a-z][\w.+-]*) (?:is|are|runs?|uses?|needs?|has) (?:\w+ )?"
+    r"(?:\w+er|more|less|fewer|better|worse)(?: \w+){0,2} than ([a-z][\w.+-]*)"
 )
 
 
@@ -163,11 +164,8 @@ def swapped(a: str, b: str) -> bool:
     for pattern in (_COMPARED, _THAN):
         first, second = pattern.search(one), pattern.search(other)
         if first and second and first[1] != first[2] and first.groups() == second.groups()[::-1]:
-            same = (
-                one.replace(first[1], "").replace(first[2], "").split(),
-                other.replace(first[1], "").replace(first[2], "").split(),
-            )
-            return "".join(same[0]).strip("。.") == "".join(same[1]).strip("。.")
+            rests = ["".join(t.replace(first[1], "").replace(first[2], "").split()).strip("。.") for t in (one, other)]
+            return rests[0] == rests[1]
     return False
 
 

@@ -1,7 +1,7 @@
 """A passage as what can be quoted from it: sentences, items of lists, rows of tables, formulas, code, each whole.
 
-What cannot stand alone names what it needs: an item its list's lead-in («区别如下：») or the item it stands below, a row its head, a
-formula the sentence that introduces it, «其中 $L$ 为层数» its formula, a sentence that begins with «它» the one before it.
+What cannot stand alone names what it needs: an item its list's lead-in («区别如下：») or the item it stands below, a row its head,
+a formula the sentence that introduces it, «其中 $L$ 为层数» its formula, a sentence that begins with «它» the one before it.
 """
 
 import re
@@ -27,8 +27,8 @@ _LIST_STYLES = frozenset(("", "number", "bracket", "circle", "bracket-chinese"))
 
 @dataclass(frozen=True, slots=True)
 class Quotable:
-    """A span of a text that is quoted whole or not at all. ``needs`` is the number of the one it is quoted with (-1: none), ``group``
-    numbers the lists, tables and paragraphs, so that what has one number belongs together."""
+    """A span of a text that is quoted whole or not at all. ``needs`` is the number of the one it is quoted with (-1: none),
+    ``group`` numbers the lists, tables and paragraphs, so that what has one number belongs together."""
 
     start: int
     end: int

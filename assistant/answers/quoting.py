@@ -1,11 +1,11 @@
 """What the library itself says to a question, word for word, before anything is generated.
 
-Where the question of a pair is this question, the pair's answer is quoted whole, in its own structure. Otherwise the best sentences,
-items, rows and formulas of the passages that were found (``quotable``), each with what it needs to be understood.
+Where the question of a pair is this question, the pair's answer is quoted whole, in its own structure. Otherwise the best
+sentences, items, rows and formulas of the passages that were found (``quotable``), each with what it needs to be understood.
 
 Which are the best is a logistic model of named features (``FEATURES``; weights in ``quoting.toml``, fitted by
-``tests/bench/fit_quotes.py`` on our own labelled questions). Meaning is compared token by token with the token codes that the library
-keeps of every passage (late interaction, see assistant/retrieval/late.py), so that nothing is embedded for a quotation.
+``tests/bench/fit_quotes.py`` on our own labelled questions). Meaning is compared token by token with the token codes that the
+library keeps of every passage (late interaction, see assistant/retrieval/late.py), so that nothing is embedded for a quotation.
 """
 
 import math
@@ -34,18 +34,19 @@ FEATURES = (
     "late", "focus", "level", "words", "odds", "first", "opens", "definition", "number", "formula", "reason", "item", "row", "code",
     "length",
 )  # fmt: skip
-"""late: mean over the question's tokens of their best cosine in the unit, in tenths below the best unit's; focus: the same, each token
-weighed by how far its best match stands above the usual one; level: ``late`` as it is. words: share of the question's words, by
-inverse document frequency, in the unit. odds, first: of the hit whose passage it stands in. opens: 1 for the first unit of its
-region, 1/2 for the second. definition, number, formula, reason: 1 where the question asks for one and the unit looks like one. item,
-row, code: its kind. length: logarithm of its characters."""
+"""late: mean over the question's tokens of their best cosine in the unit, in tenths below the best unit's; focus: the same, each
+token weighed by how far its best match stands above the usual one; level: ``late`` as it is. words: share of the question's words,
+by inverse document frequency, in the unit. odds, first: of the hit whose passage it stands in. opens: 1 for the first unit of its
+region, 1/2 for the second. definition, number, formula, reason: 1 where the question asks for one and the unit looks like one.
+item, row, code: its kind. length: logarithm of its characters."""
 PAIR_FEATURES = ("question", "asked", "odds", "first", "part", "late")
 """question, asked, odds, first, part: of the pair's best hit (``ranking.FEATURES``, ``Hit``); late: of the pair's best unit."""
 ASKED = 0.5  # the feature «question» (a cosine of .93) from which on a pair's question is this question, word for word or nearly
 
 _ASKS = {
     "definition": r"什么是|是什么|是啥|啥是|什么意思|定义|含义|指的是|\bwhat (?:is|are|does .* mean)\b|\bdefin",
-    "number": r"多少|[几多][个种倍大长快高少步层次位]|数值|取值|比例|百分之|\bhow (?:many|much|large|long|fast|big|often)\b|\bnumber of\b",
+    "number": r"多少|[几多][个种倍大长快高少步层次位]|数值|取值|比例|百分之"
+    r"|\bhow (?:many|much|large|long|fast|big|often)\b|\bnumber of\b",
     "formula": r"公式|怎么算|咋算|如何计算|怎样计算|计算方法|推导|表达式|\bformula|\bequation|\bcomput|\bcalculat|\bderiv",
     "reason": r"为什么|为啥|为何|原因|凭什么|怎么会|\bwhy\b|\breason|\bcause",
 }
@@ -53,7 +54,8 @@ _LOOKS = {
     "definition": r"^.{0,40}?(?:是|指|即|称为|叫做|就是|定义为|\bis an?\b|\bare\b|\brefers? to\b|\bmeans?\b|[:：])",
     "number": r"\d|[一二两三四五六七八九十百千万亿]+[个种倍步层次位]",
     "formula": r"\$|\\[a-z]+|[=≈∝×]",
-    "reason": r"因为|由于|所以|因此|因而|导致|使得|从而|避免|防止|否则|于是|\bbecause\b|\bsince\b|\btherefore\b|\bso that\b|\bdue to\b",
+    "reason": r"因为|由于|所以|因此|因而|导致|使得|从而|避免|防止|否则|于是"
+    r"|\bbecause\b|\bsince\b|\btherefore\b|\bso that\b|\bdue to\b",
 }
 _ASKED = {name: re.compile(pattern, re.I) for name, pattern in _ASKS.items()}
 _LOOKED = {name: re.compile(pattern, re.I) for name, pattern in _LOOKS.items()}
@@ -67,9 +69,9 @@ _FAR = -0.2  # the cosine of a question's token with a unit that has none
 class QuoteModel:
     """The numbers of ``quoting.toml``.
 
-    ``units`` and ``pairs`` are logistic models: weights of features and an intercept. A pair is taken to answer the question from the
-    chance ``matches`` on; its answer is quoted whole up to ``whole`` characters, and up to ``whole_asked`` where its question is the
-    question. Otherwise, and beside it, come the units whose chance is at least ``least``, until ``budget`` characters are used.
+    ``units`` and ``pairs`` are logistic models: weights of features and an intercept. A pair is taken to answer the question from
+    the chance ``matches`` on; its answer is quoted whole up to ``whole`` characters, and up to ``whole_asked`` where its question
+    is the question. Otherwise, and beside it, come the units whose chance is at least ``least``, until ``budget`` characters are used.
     """
 
     units: Mapping[str, float]
@@ -98,8 +100,8 @@ class Quotation:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A quotable that may answer, by the numbers of its region and in it, with its features. ``best`` (m,) are the best cosines of the
-    question's tokens in it."""
+    """A quotable that may answer, by the numbers of its region and in it, with its features. ``best`` (m,) are the best cosines of
+    the question's tokens in it."""
 
     region: int
     place: int
@@ -111,7 +113,7 @@ class Unit:
 class Region:
     """A stretch of a document that may be quoted from: a passage, or all that touches the answer of a pair.
 
-    ``number`` (from 1) and ``hit`` are of its best passage, ``pair`` is that passage's, if its answer lies in the region.
+    ``hit`` is the best whose passage stands in it, ``pair`` that hit's, if its answer lies here.
     """
 
     document: str
@@ -142,7 +144,7 @@ def quote(
 def chosen(material: Material, model: QuoteModel) -> Quotation:
     """What the model quotes of everything that may be quoted."""
     taken: dict[int, set[int]] = {}
-    shortened = False
+    shortened = enough = False
     for number in matching(material, model):
         region = material.regions[number]
         inside = _inside(region)
@@ -150,8 +152,10 @@ def chosen(material: Material, model: QuoteModel) -> Quotation:
         asked = region.hit.scores.get("question", 0.0) >= ASKED
         if 0 < length <= (model.whole_asked if asked else model.whole):
             taken[number] = set(inside)
+            enough |= asked and not any(hit.part for hit in material.hits)
         shortened |= number not in taken
-    _fill(material, taken, model)
+    if not enough:
+        _fill(material, taken, model)
     if not taken and material.regions:  # nothing but headings and questions
         taken[0] = {0}
     sentences = [_spans(material.regions[n], sorted(taken[n]), material.hits) for n in sorted(taken)]
@@ -172,11 +176,8 @@ def _fill(material: Material, taken: dict[int, set[int]], model: QuoteModel) -> 
     more key points of our training questions at the same length (.78 each).
     """
     room = model.budget - sum(_characters(material.regions[n], places) for n, places in taken.items())
-    said = [
-        _letters(material.regions[n].text[q.start : q.end])
-        for n, places in taken.items()
-        for q in _those(material.regions[n], places)
-    ]
+    quoted = [(material.regions[n], q) for n, places in taken.items() for q in _those(material.regions[n], places)]
+    said = [_letters(region.text[q.start : q.end]) for region, q in quoted]
     chances = [logistic(unit.features, model.units) for unit in material.units]
     for n in sorted(range(len(chances)), key=lambda n: (-chances[n], n)):
         unit, region = material.units[n], material.regions[material.units[n].region]
@@ -266,9 +267,9 @@ def logistic(features: Mapping[str, float], weights: Mapping[str, float]) -> flo
 
 def pair_features(material: Material) -> dict[int, dict[str, float]]:
     """For each region with a pair what tells whether it is the one that is asked for."""
-    best = {
-        n: max((u.features["late"] for u in material.units if u.region == n), default=0.0) for n in range(len(material.regions))
-    }
+    best: dict[int, float] = {}
+    for unit in material.units:
+        best[unit.region] = max(unit.features["late"], best.get(unit.region, -math.inf))
     out = {}
     for n, region in enumerate(material.regions):
         if region.pair is not None:
@@ -279,7 +280,7 @@ def pair_features(material: Material) -> dict[int, dict[str, float]]:
                 "odds": hit.odds,
                 "first": float(hit is material.hits[0]),
                 "part": float(hit.part),
-                "late": best[n],
+                "late": best.get(n, 0.0),
             }
     return out
 

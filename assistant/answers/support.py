@@ -52,8 +52,8 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSentence:
-    """A sentence of an answer with what backs it. ``support`` is 0..1; an unsupported sentence has no citations. ``contradicts`` are
-    the places that say otherwise: another number, the opposite, a comparison the other way round."""
+    """A sentence of an answer with what backs it. ``support`` is 0..1; an unsupported sentence has no citations. ``contradicts``
+    are the places that say otherwise: another number, the opposite, a comparison the other way round."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -148,7 +148,7 @@ class Evidence:
         return CheckedSentence(sentence, citations, round(support, 4), supported, against)
 
     def _against(self, sentence: str) -> tuple[Citation, ...]:
-        """The first unit that says the same of the same thing with another number, or compares the same names the other way round."""
+        """The first unit that says the same of the same thing with another number, or the same comparison the other way round."""
         for clause in clauses(sentence):
             mine, values = set(_words(without_numbers(clause))), numbers(clause)
             for place, unit in enumerate(self.units):
@@ -175,7 +175,7 @@ class Evidence:
         return sum(weight for word, weight in idf.items() if word in present) / mass if mass else 0.0
 
     def _opposes(self, sentence: str, window: tuple[int, int], alike: float) -> bool:
-        """Whether a clause of the sentence says the opposite of the clause of the window that is most like it, and ``alike`` in words."""
+        """Whether a clause of the sentence says the opposite of a clause of the window that is ``alike`` in words."""
         theirs = [clause for unit in self.units[slice(*window)] for clause in clauses(unit.text)]
         for clause in clauses(sentence):
             mine = set(_words(clause))
@@ -264,10 +264,7 @@ class RememberingEmbedder:
     def _questions(self, embedder: TokenEmbedder, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
         """Questions with their tokens; the last few are remembered, since what is quoted is compared with what was searched for."""
         with self._lock:
-            if any(text not in self._asked for text in texts):
-                known = None
-            else:
-                known = [self._asked[text] for text in texts]
+            known = None if any(text not in self._asked for text in texts) else [self._asked[text] for text in texts]
         if known is None:
             vectors, tokens = embedder.encode_questions_and_tokens(texts)
             known = list(zip(vectors, tokens, strict=True))

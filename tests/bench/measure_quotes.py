@@ -22,6 +22,7 @@ from assistant.answers.answering import Assistant, evidence_of  # noqa: E402
 from assistant.answers.quoting import chosen, shipped_model  # noqa: E402
 from assistant.answers.sentences import states_something  # noqa: E402
 from assistant.measures.labels import key_point_share, read_questions  # noqa: E402
+from ingest.storage.fulltext import words  # noqa: E402
 from tests.bench.labelled_quotes import Searched, assistant_over, searched  # noqa: E402
 
 
@@ -33,7 +34,7 @@ def three_sentences(row: Searched, assistant: Assistant, most_characters: int = 
         return ""
     question = row.question.question
     vector = assistant.centres.centred(assistant.embedder.encode_questions([question]), [question])[0]
-    idf = evidence._own_weights(sorted(set(question)))
+    idf = evidence._weights(sorted(set(words(question))))
     scores = {i: float(evidence.vectors[i] @ vector) + 0.2 * evidence._share(idf, i, i + 1) for i in units}
     taken: list[int] = []
     room = most_characters
