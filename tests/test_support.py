@@ -133,20 +133,6 @@ def test_languages_meet_only_after_centring() -> None:
 def test_no_passages_support_nothing() -> None:
     made = Evidence([], TopicEmbedder(), CENTRES)
     assert not made.check("缓存。").supported
-    assert made.nearest("缓存?", 3) == []
-
-
-def test_nearest_gives_units_in_reading_order_within_the_room() -> None:
-    made = evidence("归一化。缓存占显存。位置。缓存保存键。")
-    assert [unit.text for unit in made.nearest("缓存保存什么?", 2)] == ["缓存占显存。", "缓存保存键。"]
-    assert [unit.text for unit in made.nearest("缓存保存什么?", 2, most_characters=6)] == ["缓存保存键。"]
-    assert [unit.text for unit in made.nearest("缓存保存什么?", 1, most_characters=1)] == ["缓存保存键。"]
-
-
-def test_a_question_is_not_answered_with_a_heading_or_a_question() -> None:
-    made = evidence("缓存保存什么?\n## 缓存\n缓存保存键。")
-    assert [unit.text for unit in made.nearest("缓存保存什么?", 3)] == ["缓存保存键。"]
-    assert [unit.text for unit in evidence("缓存保存什么?").nearest("缓存?", 3)] == ["缓存保存什么?"]
 
 
 def test_word_weights_may_come_from_outside() -> None:
@@ -200,3 +186,40 @@ def test_a_question_backs_nothing() -> None:
     assert evidence("缓存保存键和值以加速解码。").check("缓存保存键和值以加速解码。").supported
     assert not evidence("缓存保存键和值以加速解码吗？").check("缓存保存键和值以加速解码。").supported
     assert not evidence("## 缓存保存键和值以加速解码").check("缓存保存键和值以加速解码。").supported
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("缓存保存 8 份键和值。", "缓存保存 9 份键和值。"),
+        ("缓存占用 16 GB 显存。", "缓存占用 24 GB 显存。"),
+        ("缓存让解码提速 40%。", "缓存让解码提速 70%。"),
+        ("The cache keeps 8 heads.", "The cache keeps 16 heads."),
+        ("缓存不会减少预填充的计算。", "缓存会减少预填充的计算。"),
+        ("缓存会减少显存占用。", "缓存会增加显存占用。"),
+        ("LoRA 比 Adapter 更快。", "Adapter 比 LoRA 更快。"),
+        ("LoRA 优于 Adapter。", "Adapter 优于 LoRA。"),
+        ("GQA is faster than MHA.", "MHA is faster than GQA."),
+    ],
+)
+def test_what_a_passage_says_otherwise_is_a_contradiction(text: str, sentence: str) -> None:
+    checked = evidence(text).check(sentence)
+    assert not checked.supported
+    assert checked.contradicts == (Citation(1, "a.md", 100, 100 + len(text)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("缓存保存 8 份键和值。", "缓存保存 8 份键和值。"),
+        ("缓存保存 8 份键和值。缓存保存 9 份键和值。", "缓存保存 9 份键和值。"),
+        ("LoRA 比 Adapter 更快。", "Adapter 比 LoRA 更慢。"),
+        ("缓存保存 8 份键和值。", "归一化有 3 层。"),
+        ("缓存保存 8 份键和值。", "缓存保存键和值。"),
+        ("缓存不会减少预填充的计算。", "缓存不会减少预填充的计算。"),
+        ("LoRA 比 Adapter 更快。", "LoRA 比 Adapter 更快。"),
+        ("缓存占 1,024 MB 显存。", "缓存占 1024 MB 显存。"),
+    ],
+)
+def test_what_is_said_or_only_not_said_is_no_contradiction(text: str, sentence: str) -> None:
+    assert evidence(text).check(sentence).contradicts == ()

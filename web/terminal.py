@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from assistant.answers.answering import Answer, Done, Event, Passages, Quote, Sentence, Token, Waiting
-from assistant.answers.support import Citation
+from assistant.answers.support import CheckedSentence, Citation
 from assistant.interviews.grading import Grade
 from assistant.interviews.interview import AskQuestion, Effect, Finished, Phase, Report, ShowGrade, ShowReference
 from assistant.interviews.questions import topic_name
@@ -36,12 +36,19 @@ def print_answer(events: Iterable[Event], out: TextIO | None) -> Answer:
             writing = True
             print(event.text, end="", file=out, flush=True)
         elif isinstance(event, Sentence) and writing:
-            print(_numbers(event.sentence.citations) or "[?]", end="", file=out, flush=True)
+            print(_mark(event.sentence), end="", file=out, flush=True)
     if finished is None:
         raise MianpuError("the answer was stopped")
     if out is not None:
         print("\n".join(_closing(finished, writing)), file=out, flush=True)
     return finished
+
+
+def _mark(sentence: CheckedSentence) -> str:
+    """What stands behind a sentence: its sources, or that it has none, or the source that says otherwise."""
+    if sentence.contradicts:
+        return f"[≠{sentence.contradicts[0].number} 与资料不符]"
+    return _numbers(sentence.citations) or "[?]"
 
 
 def _numbers(citations: Iterable[Citation]) -> str:

@@ -131,6 +131,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chat.quote": ("资料原文", "From the library"),
     "chat.cited": ("{total} 句中 {n} 句有出处", "{n} of {total} sentences have a source"),
     "chat.legend": ("点状下划线：资料里没有找到依据", "dotted underline: not backed by the library"),
+    "chat.contradicts": ("与资料不符", "The source says otherwise"),
     "chat.unsupported": ("资料里没有找到这句话的依据", "Nothing in the library backs this sentence"),
     "chat.cite": ("出处 {n}：{place}", "Source {n}: {place}"),
     "chat.seconds": ("{n} 秒", "{n} s"),

@@ -238,6 +238,11 @@ def _answer_text(turn: Turn, t: Texts) -> str:
     for start, end, sentence in located(turn.text, turn.sentences):
         if sentence.supported:
             spans.append(Span(start, end, "span", 'class="supported"', "".join(_cite(c, turn, t) for c in sentence.citations)))
+        elif sentence.contradicts:
+            told = attributes(title=t("chat.contradicts"))
+            label = f'<span class="unsupported">{escape(t("chat.contradicts"))}</span>'
+            after = label + "".join(_cite(c, turn, t) for c in sentence.contradicts)
+            spans.append(Span(start, end, "span", f'class="unsupported contradicts"{told}', after))
         else:
             spans.append(Span(start, end, "span", f'class="unsupported"{attributes(title=t("chat.unsupported"))}'))
     return to_html(turn.text, spans)

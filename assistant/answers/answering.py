@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from assistant.answers import dialogue, prompts
+from assistant.answers import dialogue, prompts, quoting
 from assistant.answers.events import (
     Answer,
     Done,
@@ -30,14 +30,14 @@ from assistant.answers.events import (
     answer_to_json,
     sentence_from_json,
 )
-from assistant.answers.sentences import SentenceStream, Span, split, states_something
-from assistant.answers.support import CheckedSentence, Citation, Evidence, RememberingEmbedder, Unit
+from assistant.answers.sentences import SentenceStream, Span, states_something
+from assistant.answers.support import CheckedSentence, Citation, Evidence, RememberingEmbedder
 from assistant.engine.llm import ChatModel, Prompt, Turn
 from assistant.retrieval.language import Centres, language_centres
 from assistant.retrieval.search import search
 from assistant.retrieval.selection import select
 from assistant.retrieval.values import Hit
-from ingest.document import QuestionAnswer, fold
+from ingest.document import fold
 from ingest.models.embedding import Embedder
 from ingest.storage.library import Library
 from kg.graph import ConceptGraph
@@ -50,9 +50,6 @@ __all__ = [
 PASSAGE_TOKENS = 900
 MAX_TOKENS = 400
 NEAR = 5  # hits shown when there is no answer
-_QUOTE_SENTENCES, _QUOTE_CHARACTERS = 3, 400
-_EXTRACT_SENTENCES, _EXTRACT_CHARACTERS = 6, 700
-_PAIR_MATCHES = 0.5  # share of the source «question» (a cosine of .93) from which on a pair's question is taken to be this question
 
 
 @runtime_checkable
@@ -127,13 +124,12 @@ def answer(
         return
     hits = select(result, model.token_count if model else _rough_tokens, PASSAGE_TOKENS) or result.hits[:1]
     yield Passages(hits, result)
-    evidence = evidence_of(meant, hits, assistant)
-    quote = _quote(result.question, hits, evidence)
+    quotation = quoting.quote(result, hits, assistant.library, assistant.embedder)
     mark("quote")
-    yield Quote(quote)
-    writing = _Writing(evidence)
+    yield Quote(quotation.sentences, quotation.shortened)
+    writing = _Writing(evidence_of(meant, hits, assistant))
     if model is None:
-        events = _extract(result.question, evidence, writing)
+        events = _extract(quotation.sentences, writing)
     else:
         lang = prompts.language(question)
         prompt = prompts.prompt(meant, [hit.passage for hit in hits], history, lang)
@@ -145,40 +141,6 @@ def answer(
     mark("total")
     finished = Answer(question, writing.text, tuple(writing.sentences), hits, True, seconds)
     yield Stopped(finished) if stop.is_set() else Done(finished)
-
-
-# --- what is quoted -------------------------------------------------------------------------------------------------
-
-
-def _quote(question: str, hits: Sequence[Hit], evidence: Evidence) -> tuple[CheckedSentence, ...]:
-    """The answer of a pair whose question is this question, else the sentences that are nearest to it."""
-    matching = [hit for hit in hits if hit.pair and hit.pair.answer and hit.scores.get("question", 0.0) >= _PAIR_MATCHES]
-    if matching:
-        best = max(matching, key=lambda hit: hit.scores["question"])
-        assert best.pair is not None
-        return _pair_sentences(best.pair, hits, hits.index(best) + 1)
-    return tuple(_verbatim(unit) for unit in evidence.nearest(question, _QUOTE_SENTENCES, _QUOTE_CHARACTERS))
-
-
-def _pair_sentences(pair: QuestionAnswer, hits: Sequence[Hit], number: int) -> tuple[CheckedSentence, ...]:
-    """The beginning of a pair's answer, whole sentences."""
-    quoted: list[CheckedSentence] = []
-    room = _QUOTE_CHARACTERS
-    for span in split(pair.answer):
-        text = pair.answer[span.start : span.end]
-        if quoted and len(text) > room:
-            break
-        room -= len(text)
-        start, end = pair.answer_start + span.start, pair.answer_start + span.end
-        places = [(h.passage.document, h.passage.start <= start < h.passage.end) for h in hits]
-        held = places.index((pair.document, True)) + 1 if (pair.document, True) in places else number
-        citation = Citation(held, pair.document, start, end)
-        quoted.append(CheckedSentence(text, (citation,), 1.0, True))
-    return tuple(quoted)
-
-
-def _verbatim(unit: Unit) -> CheckedSentence:
-    return CheckedSentence(unit.text, (Citation(unit.number, unit.document, unit.start, unit.end),), 1.0, True)
 
 
 # --- what is written ------------------------------------------------------------------------------------------------
@@ -216,14 +178,14 @@ class _Writing:
             yield Sentence(self.sentences[-1])
 
 
-def _extract(question: str, evidence: Evidence, writing: _Writing) -> Iterator[Event]:
-    """The answer of an assistant without a chat model: the sentences nearest to the question, word for word."""
-    for unit in evidence.nearest(question, _EXTRACT_SENTENCES, _EXTRACT_CHARACTERS):
-        text = unit.text + "\n"
+def _extract(quoted: Sequence[CheckedSentence], writing: _Writing) -> Iterator[Event]:
+    """The answer of an assistant without a chat model: the quotation."""
+    for sentence in quoted:
+        text = sentence.text + "\n\n"
         writing._stream.text += text
         yield Token(text)
-        writing.sentences.append(_verbatim(unit))
-        yield Sentence(writing.sentences[-1])
+        writing.sentences.append(sentence)
+        yield Sentence(sentence)
 
 
 def _write(model: ChatModel, prompt: Prompt, writing: _Writing, stop: threading.Event) -> Iterator[Event]:

@@ -145,3 +145,30 @@ def _sign(text: str) -> int:
     # «无关» and «难以» are ends of a scale, not negations of something else
     bare = _SCALE_WORD.sub("", _NOT_NEGATION.sub("", text))
     return -1 if len(_NEGATION.findall(bare)) % 2 else 1
+
+
+_COMPARED = re.compile(r"([a-z][\w.+-]*)\s*(?:比|优于|快于|慢于|高于|低于|大于|小于|好于|差于|多于|少于)\s*([a-z][\w.+-]*)")
+_THAN = re.compile(
+    r"([a-z][\w.+-]*) (?:is|are|runs?|uses?|needs?|has) (?:\w+ )?"
+    r"(?:\w+er|more|less|fewer|better|worse)(?: \w+){0,2} than ([a-z][\w.+-]*)"
+)
+
+
+def swapped(a: str, b: str) -> bool:
+    """Whether two clauses compare the same two names the other way round.
+
+    >>> swapped("LoRA 比 QLoRA 更快", "QLoRA 比 LoRA 更快"), swapped("LoRA 比 QLoRA 更快", "QLoRA 比 LoRA 更慢")
+    (True, False)
+    """
+    one, other = _folded(a), _folded(b)
+    for pattern in (_COMPARED, _THAN):
+        first, second = pattern.search(one), pattern.search(other)
+        if first and second and first[1] != first[2] and first.groups() == second.groups()[::-1]:
+            rests = ["".join(t.replace(first[1], "").replace(first[2], "").split()).strip("。.") for t in (one, other)]
+            return rests[0] == rests[1]
+    return False
+
+
+def without_numbers(text: str) -> str:
+    """A text with the place of every number kept and its value gone."""
+    return _NUMBER.sub("#", _folded(text))

@@ -51,9 +51,11 @@ class Passages:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What the library itself says to the question, word for word, before anything is generated."""
+    """What the library itself says to the question, word for word, before anything is generated. ``shortened``: it is the best of a
+    longer answer that stands there."""
 
     sentences: tuple[CheckedSentence, ...]
+    shortened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
 
 def sentence_from_json(value: Mapping[str, Any]) -> CheckedSentence:
     """A checked sentence from the object that ``asdict`` makes of it."""
-    return CheckedSentence(**{**value, "citations": tuple(Citation(**c) for c in value["citations"])})
+    places = {name: tuple(Citation(**c) for c in value.get(name, ())) for name in ("citations", "contradicts")}
+    return CheckedSentence(**{**value, **places})  # sentences kept before contradictions were told have none
 
 
 def _hit_from_json(value: Mapping[str, Any]) -> Hit:

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from assistant.answers.claims import Known, clauses, opposed
+from assistant.answers.claims import Known, clauses, numbers, opposed, swapped, without_numbers
 from assistant.answers.sentences import split, states_something, without_marker
 from assistant.retrieval.language import Centres, is_chinese
 from ingest.document import Passage
@@ -33,8 +33,11 @@ CROSS_THRESHOLD = 0.43  # an English sentence about a Chinese passage, or the ot
 _WORDS_WEIGHT = 0.2
 _LONGER = 0.02  # what each further sentence of a window must add to be worth pointing at
 _SAME_CLAUSE = 0.35  # share of a clause's words from which on two clauses are about the same thing
+_SURELY_SAME = 0.6  # the same share from which on the opposite is a contradiction and not only no support
+_FEW_WORDS = 2  # words a clause must have beside its numbers to be taken for the same statement
 _SECOND = 0.25  # share of the sentence's words that a second passage must add to be cited as well
 _WINDOW = 3
+_REMEMBERED_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,14 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSentence:
-    """A sentence of an answer with what backs it. ``support`` is 0..1; an unsupported sentence has no citations."""
+    """A sentence of an answer with what backs it. ``support`` is 0..1; an unsupported sentence has no citations. ``contradicts``
+    are the places that say otherwise: another number, the opposite, a comparison the other way round."""
 
     text: str
     citations: tuple[Citation, ...]
     support: float
     supported: bool
+    contradicts: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,11 @@ class Evidence:
     def check(self, sentence: str) -> CheckedSentence:
         """Which sentences of the passages back this one, and how well."""
         body = without_marker(sentence)
-        if not self._windows or not body.strip() or self._known.foreign(body):
+        if not self._windows or not body.strip():
             return CheckedSentence(sentence, (), 0.0, False)
+        against = self._against(body)
+        if against or self._known.foreign(body):
+            return CheckedSentence(sentence, (), 0.0, False, against)
         idf = self._weights(sorted(set(_words(body))))
         shares = [self._share(idf, *window) for window in self._windows]
         meaning = self._meaning(body)
@@ -129,35 +137,28 @@ class Evidence:
         window = self._windows[best]
         threshold = THRESHOLD if is_chinese(body) == is_chinese(self._text(window)) else CROSS_THRESHOLD
         score = min(1.0, max(0.0, scores[best]))
-        if self._opposes(body, window):
+        opposes = score >= threshold and self._opposes(body, window, _SURELY_SAME)
+        if self._opposes(body, window, _SAME_CLAUSE):
             score *= 0.5
         # 0..1 with the threshold at one half, so that one number means the same in every language
         support = score / (2 * threshold) if score < threshold else 0.5 + 0.5 * (score - threshold) / (1 - threshold)
         supported = score >= threshold
         citations = self._citations(window, idf, shares) if supported else ()
-        return CheckedSentence(sentence, citations, round(support, 4), supported)
+        against = (self._citation(window),) if opposes and not supported else ()
+        return CheckedSentence(sentence, citations, round(support, 4), supported, against)
 
-    def nearest(self, question: str, limit: int, most_characters: int = 400) -> list[Unit]:
-        """The units that answer a question best, in reading order: by meaning and by the question's words.
-
-        Headings and questions are left out: they are the likest to a question and answer nothing. (With them, three sentences held
-        47 of 104 key points, without them 63.)
-        """
-        stating = [i for i, unit in enumerate(self.units) if states_something(unit.text)] or list(range(len(self.units)))
-        if not stating:
-            return []
-        idf = self._weights(sorted(set(_words(question))))
-        vector = self._centres.centred(self._embedder.encode_questions([question]), [question])[0]
-        meaning = self.vectors @ vector
-        scores = [m + _WORDS_WEIGHT * self._share(idf, i, i + 1) for i, m in enumerate(meaning)]
-        chosen: list[int] = []
-        room = most_characters
-        for i in sorted(stating, key=scores.__getitem__, reverse=True):
-            length = len(self.units[i].text)
-            if len(chosen) < limit and (length <= room or not chosen):
-                chosen.append(i)
-                room -= length
-        return [self.units[i] for i in sorted(chosen)]
+    def _against(self, sentence: str) -> tuple[Citation, ...]:
+        """The first unit that says the same of the same thing with another number, or the same comparison the other way round."""
+        for clause in clauses(sentence):
+            mine, values = set(_words(without_numbers(clause))), numbers(clause)
+            for place, unit in enumerate(self.units):
+                for other in clauses(unit.text):
+                    theirs = numbers(other)
+                    wrong = bool(values) and len(values) == len(theirs) and values != theirs
+                    wrong = wrong and len(mine) >= _FEW_WORDS and mine == set(_words(without_numbers(other)))
+                    if (wrong and bool(self._known.foreign(clause))) or swapped(clause, other):
+                        return (self._citation((place, place + 1)),)
+        return ()
 
     def _meaning(self, sentence: str) -> list[float]:
         vector = self._centres.centred(self._embedder.encode_passages([sentence]), [sentence])[0]
@@ -173,8 +174,8 @@ class Evidence:
         mass = sum(idf.values())
         return sum(weight for word, weight in idf.items() if word in present) / mass if mass else 0.0
 
-    def _opposes(self, sentence: str, window: tuple[int, int]) -> bool:
-        """Whether a clause of the sentence says the opposite of the clause of the window that is most like it."""
+    def _opposes(self, sentence: str, window: tuple[int, int], alike: float) -> bool:
+        """Whether a clause of the sentence says the opposite of a clause of the window that is ``alike`` in words."""
         theirs = [clause for unit in self.units[slice(*window)] for clause in clauses(unit.text)]
         for clause in clauses(sentence):
             mine = set(_words(clause))
@@ -182,7 +183,7 @@ class Evidence:
                 continue
             overlap = [len(mine & set(_words(other))) / len(mine) for other in theirs]
             closest = max(overlap, default=0.0)
-            if closest >= _SAME_CLAUSE and opposed(clause, theirs[overlap.index(closest)]):
+            if closest >= alike and opposed(clause, theirs[overlap.index(closest)]):
                 return True
         return False
 
@@ -219,6 +220,7 @@ class RememberingEmbedder:
         self._embedder = embedder
         self._size = size
         self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._asked: OrderedDict[str, tuple[Vectors, Vectors]] = OrderedDict()
         self._lock = threading.Lock()
         self.fingerprint = embedder.fingerprint
 
@@ -255,9 +257,23 @@ class RememberingEmbedder:
     def encode_questions_and_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
         """See ``TokenEmbedder``; without tokens where the model gives none."""
         if isinstance(self._embedder, TokenEmbedder):
-            return self._embedder.encode_questions_and_tokens(texts)
+            return self._questions(self._embedder, texts)
         vectors = self._embedder.encode_questions(texts)
         return vectors, [vectors[:0]] * len(texts)
+
+    def _questions(self, embedder: TokenEmbedder, texts: Sequence[str]) -> tuple[Vectors, list[Vectors]]:
+        """Questions with their tokens; the last few are remembered, since what is quoted is compared with what was searched for."""
+        with self._lock:
+            known = None if any(text not in self._asked for text in texts) else [self._asked[text] for text in texts]
+        if known is None:
+            vectors, tokens = embedder.encode_questions_and_tokens(texts)
+            known = list(zip(vectors, tokens, strict=True))
+            with self._lock:
+                self._asked.update(zip(texts, known, strict=True))
+                while len(self._asked) > _REMEMBERED_QUESTIONS:
+                    self._asked.popitem(last=False)
+        rows = [vector for vector, _ in known]
+        return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32), [tokens for _, tokens in known]
 
 
 @lru_cache(maxsize=4096)
