@@ -8,6 +8,7 @@ before it. Most of that is lost in its first tokens, so those are read again at 
 """
 
 import ctypes
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -39,6 +40,7 @@ class Attention:
         self._prefixes: OrderedDict[tuple[int, ...], int] = OrderedDict()
         self.evaluated = 0  # tokens, since the start
         self._moved_from = -1  # where the first cells begin whose keys llama.cpp has still to rotate; -1: there are none
+        self.batch = BATCH  # tokens evaluated at once, at most BATCH
         self.can_move = bool(api.llama_memory_can_shift(self._memory))
 
     def close(self) -> None:
@@ -75,7 +77,7 @@ class Attention:
             if halted():
                 return False
             at = len(self.cells)
-            part = tokens[at : at + BATCH]
+            part = tokens[at : at + self.batch]
             status = self._decode(part, at, 0, outputs)
             if status == 0:
                 self.evaluated += len(part)
@@ -146,8 +148,8 @@ class Attention:
             return None
         self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
         self.api.llama_memory_seq_cp(self._memory, source, _WORK, 0, len(prefix))
-        for start in range(0, len(passage), BATCH):
-            if halted() or self._decode(passage[start : start + BATCH], len(prefix) + start, _WORK) != 0:
+        for start in range(0, len(passage), self.batch):
+            if halted() or self._decode(passage[start : start + self.batch], len(prefix) + start, _WORK) != 0:
                 self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
                 if self._moved_from >= 0:
                     self._cut(self._moved_from)
@@ -171,6 +173,20 @@ class Attention:
         self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
         self.cells += passage[skip:]
         return True
+
+    def seconds(self, tokens: Sequence[int], batch: int, halted: Callable[[], bool]) -> float | None:
+        """How long it takes to read these beside everything else, so many at once; nothing of it stays. None when stopped or full."""
+        self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
+        began = time.perf_counter()
+        done = all(
+            not halted() and self._decode(tokens[start : start + batch], start, _WORK) == 0 for start in range(0, len(tokens), batch)
+        )
+        taken = time.perf_counter() - began
+        self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
+        if not done:
+            last_error()  # it is no failure: there was no room
+            self._cut(min(len(self.cells), self._moved_from) if self._moved_from >= 0 else len(self.cells))
+        return taken if done else None
 
     def _pack(self) -> bytes:
         size = self.api.llama_state_seq_get_size(self._context, _WORK)

@@ -82,7 +82,7 @@ def open_engine(choice: EngineChoice, states: StateStore | None, progress: Progr
     if choice.kind == "server":
         require_consent(choice.address)
         return ServerChat(choice.address, choice.model, key=key_for(choice.address))
-    return LlamaChat(chat_model_path(choice.model or None, progress), states=states)
+    return LlamaChat(chat_model_path(choice.model or None, progress), states=states, tuned=tuning_file())
 
 
 def check(model: ChatModel) -> str:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from assistant.engine import tuning
 from assistant.engine.attention import BATCH, SEQUENCES, SPARE_CELLS, Attention
 from assistant.engine.cores import physical_cores
 from assistant.engine.drafting import PromptLookup
@@ -45,14 +46,22 @@ class LlamaChat:
     """A GGUF chat model. Threads may share it: they are served one after the other, in the order they came.
 
     ``context`` is the number of tokens of prompt and answer together; ``threads`` defaults to the physical cores this process may
-    use; ``states`` keeps what was computed for passages (without it every prompt is read whole). The first passage of a prompt
+    use, or what was measured on this machine and is kept in the file ``tuned``, or is measured in the first idle moment and kept
+    there; ``states`` keeps what was computed for passages (without it every prompt is read whole). The first passage of a prompt
     comes from its state exactly as if it were read; ``join`` takes the others from theirs as well, which is faster and costs facts:
     over 8 questions the generated text had .48 of the key points instead of .88. Raises MianpuError when the file is missing,
     damaged or no chat model.
     """
 
     def __init__(
-        self, path: Path, *, context: int = 4096, threads: int | None = None, states: StateStore | None = None, join: bool = False
+        self,
+        path: Path,
+        *,
+        context: int = 4096,
+        threads: int | None = None,
+        states: StateStore | None = None,
+        join: bool = False,
+        tuned: Path | None = None,
     ) -> None:
         _check_file(path)
         # Imported here: it takes most of a second, and only the commands that answer need it.
@@ -82,11 +91,17 @@ class LlamaChat:
         # The flag is a C string of length 0 or 1, and the callback is C's strlen: llama.cpp asks before every operation, from the
         # computing thread, and a Python callback would wait for the interpreter's lock a thousand times a token.
         self._flag = ctypes.create_string_buffer(2)
+        self._identity = _identity(path) if states is not None or tuned is not None else b""
+        self._tuned = tuned if threads is None else None
+        known = tuning.load(self._tuned).get(tuning.machine_key(self._identity)) if self._tuned else None
         self._context = self._new_context(threads or physical_cores())
         if not self._context:
             llama_cpp.llama_model_free(self._model)
             raise MianpuError(f"not enough memory for a context of {context} tokens{last_error()}: close other programs")
         self.attention = Attention(llama_cpp, self._context)
+        self.tuning: tuning.Tuning | None = None
+        if known is not None:
+            self._use(known)
         self._sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         llama_cpp.llama_sampler_chain_add(self._sampler, llama_cpp.llama_sampler_init_greedy())
         self.states = None if self._whole else states
@@ -95,7 +110,6 @@ class LlamaChat:
             *self._format.notes,
             *(["a recurrent model: prompts are read whole, no states are kept"] if self._whole else []),
         )
-        self._identity = _identity(path) if states is not None else b""
         self._missing: deque[tuple[str, tuple[int, ...], tuple[int, ...]]] = deque(maxlen=_MISSING)
         self._wanted: Iterator[Prompt | None] = iter(())
         self._queue = FairQueue(lambda: self._raise_flag(False), lambda: self._raise_flag(True))
@@ -299,7 +313,12 @@ class LlamaChat:
             self.states.put(key, self.attention.save(start, end))
 
     def _fill(self, halted: Callable[[], bool]) -> bool:
-        """Make the state of one passage; False when there is nothing to do. Runs in the worker thread while nobody asks."""
+        """Measure what suits the machine, then make the state of one passage; False when there is nothing to do.
+
+        Runs in the worker thread while nobody asks.
+        """
+        if self._tuned is not None and self.tuning is None and self._tune(halted):
+            return True
         store = self.states
         if store is None:
             return False
@@ -313,6 +332,27 @@ class LlamaChat:
         if not self._make_state(*wanted, halted) and halted():
             self._missing.append(wanted)
         return True
+
+    def _tune(self, halted: Callable[[], bool]) -> bool:
+        """Measure threads and batches and use what is best; False when it was stopped: then it is tried again later."""
+
+        def probe(threads: int, batch: int, tokens: int) -> float | None:
+            self._api.llama_set_n_threads(self._context, threads, threads)
+            return self.attention.seconds([self._format.tokenise("的", special=False)[0]] * tokens, batch, halted)
+
+        found = tuning.measure(self.name, tuning.stoppable(halted, probe), tuning.thread_counts())
+        if found is None:
+            self._api.llama_set_n_threads(self._context, physical_cores(), physical_cores())
+            return False
+        self._use(found)
+        if self._tuned is not None:
+            tuning.save(self._tuned, tuning.machine_key(self._identity), found)
+        return True
+
+    def _use(self, found: tuning.Tuning) -> None:
+        self._api.llama_set_n_threads(self._context, found.threads, found.reading_threads)
+        self.attention.batch = min(found.batch, BATCH)
+        self.tuning = found
 
     def _make_state(self, name: str, prefix: Sequence[int], passage: Sequence[int], halted: Callable[[], bool]) -> bool:
         """Keep the state of a passage, if it is not kept yet; False when it could not be made."""
