@@ -71,7 +71,8 @@ class QuoteModel:
 
     ``units`` and ``pairs`` are logistic models: weights of features and an intercept. A pair is taken to answer the question from
     the chance ``matches`` on; its answer is quoted whole up to ``whole`` characters, and up to ``whole_asked`` where its question
-    is the question. Otherwise, and beside it, come the units whose chance is at least ``least``, until ``budget`` characters are used.
+    is the question.
+    Otherwise, and beside it, come the units whose chance is at least ``least``, until ``budget`` characters are used.
     """
 
     units: Mapping[str, float]
