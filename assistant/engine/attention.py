@@ -179,7 +179,8 @@ class Attention:
         self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
         began = time.perf_counter()
         done = all(
-            not halted() and self._decode(tokens[start : start + batch], start, _WORK) == 0 for start in range(0, len(tokens), batch)
+            not halted() and self._decode(tokens[start : start + batch], start, _WORK) == 0
+            for start in range(0, len(tokens), batch)
         )
         taken = time.perf_counter() - began
         self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)

@@ -18,6 +18,7 @@ from assistant.engine.llm import ChatModel, Prompt
 from assistant.engine.openai_server import ServerChat
 from assistant.engine.server_address import base_address, host_of, is_here, is_open
 from assistant.engine.states import StateStore
+from assistant.engine.tuning import tuning_file
 from ingest.errors import MianpuError, UsageError
 from ingest.models.model_files import chat_model_path
 from ingest.progress import Progress, no_progress
