@@ -175,7 +175,7 @@ class Attention:
         return True
 
     def seconds(self, tokens: Sequence[int], batch: int, halted: Callable[[], bool]) -> float | None:
-        """How long it takes to read these beside everything else, so many at once; nothing of it stays. None when stopped or full."""
+        """Seconds to read these beside everything else, so many at once; nothing of it stays. None when stopped or full."""
         self.api.llama_memory_seq_rm(self._memory, _WORK, -1, -1)
         began = time.perf_counter()
         done = all(

@@ -27,7 +27,7 @@ _ROUNDS = 2  # of each measurement the quicker counts
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Threads while a token is written, threads while a prompt is read, tokens read at once; what was reached, in tokens a second."""
+    """Threads while a token is written and while a prompt is read, tokens read at once; what was reached, in tokens a second."""
 
     model: str
     threads: int
@@ -52,7 +52,7 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def measure(model: str, probe: Probe, threads: Sequence[int], batches: Sequence[int] = BATCHES) -> Tuning | None:
-    """The quickest of each; the first of ``threads`` and ``batches`` unless another is clearly quicker. None when it was stopped."""
+    """The quickest of each; the first of ``threads`` and ``batches`` unless another is clearly quicker. None when stopped."""
 
     def quickest(ways: Sequence[tuple[int, int, int]]) -> tuple[tuple[int, int, int], float] | None:
         best: tuple[tuple[int, int, int], float] | None = None
