@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.answers.answering import Answer, CheckedSentence, Citation, Done, Event, Sentence, Token
+from assistant.answers.answering import Answer, CheckedSentence, Citation, Done, Event, Quote, Sentence, Token
 from assistant.interviews.interview import Phase
 from assistant.interviews.session import InterviewSession, saved_interviews
 from ingest.errors import MianpuError
@@ -80,3 +80,14 @@ def test_an_answer_is_printed_with_its_numbers() -> None:
 def test_a_stopped_answer_says_so() -> None:
     with pytest.raises(MianpuError, match="stopped"):
         print_answer([Token("缓")], io.StringIO())
+
+
+def test_a_sentence_against_its_source_is_told_and_a_quotation_keeps_its_lines() -> None:
+    place = Citation(1, "a.md", 0, 3)
+    quote = CheckedSentence("1. 甲\n2. 乙", (place,), 1.0, True)
+    against = CheckedSentence("占 8 GB。", (), 0.2, False, (place,))
+    done = Done(Answer("q", against.text, (against,), (), True))
+    out = io.StringIO()
+    events: list[Event] = [Quote((quote,)), Token(against.text), Sentence(against), done]
+    print_answer(events, out)
+    assert "> 1. 甲\n> 2. 乙[1]" in out.getvalue() and "占 8 GB。[≠1 与资料不符]" in out.getvalue()

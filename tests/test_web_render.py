@@ -451,3 +451,32 @@ def test_gradios_start_page_is_stripped_of_other_hosts() -> None:
     assert 'lang="zh-CN"' in page and "<meta name=mianpu></head>" in page
     assert page.count("<script") == page.count('<script nonce="NONCE"') > 2
     assert "manifest.json" not in page
+
+
+def test_a_sentence_against_its_source_says_so_and_shows_the_source() -> None:
+    place = Citation(1, "a.md", 0, 5)
+    against = CheckedSentence("<b>占 8 GB</b>。", (), 0.2, False, (place,))
+    turn = replace(
+        Turn("q", "done"), hits=(Hit(Passage("a.md", 0, 9, "它占 4 GB 显存"), 1, {}, 0.9),), text=against.text, sentences=(against,)
+    )
+    for language, told in (("zh", "与资料不符"), ("en", "The source says otherwise")):
+        html = turn_html(turn, texts.texts(language), language)
+        assert f'<span class="unsupported">{told}</span>' in html and 'class="cite"' in html and "<b>" not in html
+    assert Turn.from_json("q", turn.text, turn.to_json()).sentences == (against,)
+    old = turn.to_json().replace('"contradicts": [{"number": 1, "document": "a.md", "start": 0, "end": 5}]', '"contradicts": []')
+    assert Turn.from_json("q", turn.text, old.replace(', "contradicts": []', "")).sentences[0].contradicts == ()
+
+
+def test_a_quotation_keeps_its_structure_and_says_when_it_is_shortened() -> None:
+    quoted = [
+        CheckedSentence(text, (Citation(1, "a.md", start, start + len(text)),), 1.0, True)
+        for text, start in (("第一句。", 0), ("2. 乙\n3. 丙", 20), ("| a | b |\n|---|---|\n| 1 | 2 |", 60))
+    ]
+    t = texts.texts("zh")
+    hit = Hit(Passage("a.md", 0, 99, "x" * 99), 1, {}, 0.9)
+    for shortened in (False, True):
+        turn = replace(advance(Turn("q"), events.Quote(tuple(quoted), shortened)), hits=(hit,))
+        html = turn_html(turn, t, "zh")
+        assert ("资料原文（节选）" in html) is shortened
+        assert "<p>第一句。</p>" in html and "<ul><li>乙</li><li>丙</li></ul>" in html.replace("\n", "") and "<td>1</td>" in html
+        assert Turn.from_json("q", "", turn.to_json()).shortened is shortened

@@ -30,7 +30,8 @@ def print_answer(events: Iterable[Event], out: TextIO | None) -> Answer:
             print("资料里的内容可能不足以回答，请对照出处核对。(May not be the whole answer: check the sources.)\n", file=out)
         elif isinstance(event, Quote):
             for sentence in event.sentences:
-                print(f"> {sentence.text}{_numbers(sentence.citations)}", file=out)
+                quoted = "\n> ".join(sentence.text.split("\n"))
+                print(f"> {quoted}{_numbers(sentence.citations)}", file=out)
             print(file=out, flush=True)
         elif isinstance(event, Token):
             writing = True

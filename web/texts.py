@@ -129,6 +129,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chat.reading": ("找到 {n} 段资料，正在读…", "Reading {n} passages…"),
     "chat.waiting": ("前面还有 {n} 人，轮到你就开始写", "{n} people are ahead of you; yours starts when they are done"),
     "chat.quote": ("资料原文", "From the library"),
+    "chat.quote.shortened": ("资料原文（节选）", "From the library (shortened)"),
     "chat.cited": ("{total} 句中 {n} 句有出处", "{n} of {total} sentences have a source"),
     "chat.legend": ("点状下划线：资料里没有找到依据", "dotted underline: not backed by the library"),
     "chat.contradicts": ("与资料不符", "The source says otherwise"),

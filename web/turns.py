@@ -27,7 +27,8 @@ RUNNING = ("searching", "reading", "waiting", "writing")
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A question and everything known about its answer. ``stage`` is one of ``RUNNING``, or how it ended: done, notfound, stopped,
-    failed (``reason`` says why). ``unsure``: the library may not hold the whole answer, and the page says so."""
+    failed (``reason`` says why). ``unsure``: the library may not hold the whole answer, and the page says so. ``shortened``: the
+    quotation is a part of a longer answer in the library."""
 
     question: str
     stage: str = "searching"
@@ -41,6 +42,7 @@ class Turn:
     reason: str = ""
     understood: str = ""
     unsure: bool = False
+    shortened: bool = False
 
     @property
     def running(self) -> bool:
@@ -64,7 +66,7 @@ class Turn:
         """What a chat keeps of the turn beside question and text."""
         answer = Answer(self.question, self.text, self.sentences, self.hits, self.stage != "notfound", _total(self.seconds))
         rest: dict[str, object] = {"stage": self.stage, "reason": self.reason, "quote": self.quote, "nearest": self.nearest}
-        rest |= {"understood": self.understood, "unsure": self.unsure}
+        rest |= {"understood": self.understood, "unsure": self.unsure, "shortened": self.shortened}
         return json.dumps({"answer": answer_to_json(answer), **rest}, ensure_ascii=False, default=asdict)
 
     @classmethod
@@ -78,6 +80,7 @@ class Turn:
             turn = cls(question, fields["stage"], reason=fields["reason"], quote=quote, nearest=nearest)
             # turns kept before there were any have none
             turn = replace(turn, understood=str(fields.get("understood", "")), unsure=bool(fields.get("unsure", False)))
+            turn = replace(turn, shortened=bool(fields.get("shortened", False)))
             return _with_answer(turn, answer)
         except (ValueError, KeyError, TypeError):
             return cls(question, "done", text=text)
@@ -90,8 +93,8 @@ def advance(turn: Turn, event: Event) -> Turn:
             return replace(turn, understood=text)
         case events.Passages(hits=hits, result=result):
             return replace(turn, stage="reading", hits=hits, unsure=not result.sure)
-        case events.Quote(sentences=sentences):
-            return replace(turn, quote=sentences)
+        case events.Quote(sentences=sentences, shortened=shortened):
+            return replace(turn, quote=sentences, shortened=shortened)
         case events.Waiting(ahead=ahead):
             return replace(turn, stage="waiting" if ahead else "reading", ahead=ahead)
         case events.Token(text=text):
@@ -200,31 +203,33 @@ def _quote(turn: Turn, t: Texts) -> str:
         last = places[-1] if places else None
         follows = here is not None and last is not None and here.document == last.document and 0 <= here.start - last.end <= 2
         if follows and here and last:
-            pieces[-1] += ("" if here.start == last.end else "\n") + sentence.text.strip()
+            pieces[-1] += "\n" * (here.start - last.end) + sentence.text.strip()
             places[-1] = replace(last, end=here.end)
         else:
             pieces.append(sentence.text.strip())
             if here:
                 places.append(here)
     # Items picked from several lists would be numbered 6, 2, 4: what does not stand together is a list of its own.
-    text = pieces[0] if len(pieces) == 1 else "\n".join(_item(piece) for piece in pieces)
+    text = pieces[0] if len(pieces) == 1 else "\n\n".join(_block(piece) for piece in pieces)
+    label = t("chat.quote.shortened") if turn.shortened else t("chat.quote")
     first = {c.number: c for c in reversed(places)}
     links = "".join(source_link(c.document, c.start, c.end, f"{n} · {_where(c, turn)}") for n, c in sorted(first.items()))
     return (
-        f'<figure class="quote"><p class="label">{escape(t("chat.quote"))}</p><div class="prose">{to_html(text)}</div>'
+        f'<figure class="quote"><p class="label">{escape(label)}</p><div class="prose">{to_html(text)}</div>'
         f"<figcaption>{links}</figcaption></figure>"
     )
 
 
-def _item(text: str) -> str:
-    """A piece of a quotation as an item of a list without numbers; items inside it stand beside it.
+def _block(text: str) -> str:
+    """A piece of a quotation beside others: items lose their numbers, everything else stays as it is.
 
-    >>> _item("2. a\\nb\\n3. c")
-    '- a\\n  b\\n- c'
+    >>> _block("2. a\\n3. c"), _block("一句话。")
+    ('- a\\n- c', '一句话。')
     """
     lines = text.split("\n")
-    marked = (not number or bool(_PICKED.match(line)) for number, line in enumerate(lines))
-    return "\n".join(f"- {_PICKED.sub('', line)}" if new else f"  {line}" for new, line in zip(marked, lines, strict=True))
+    if not all(_PICKED.match(line) for line in lines):
+        return text
+    return "\n".join(f"- {_PICKED.sub('', line)}" for line in lines)
 
 
 def _where(citation: Citation, turn: Turn) -> str:
