@@ -23,6 +23,8 @@ def stops_at(text: str, size: int = 3) -> int | None:
         "注意力的复杂度与长度的平方成正比。因此它很慢。注意力的复杂度与长度的平方成正比。所以它很贵。注意力的复杂度与长度的平方成正比。",
         "结果是 " + "很好，" * 20,
         "the model the model the model the model the model the model the model",
+        "\n".join(f"{n}. 深度模型开启了 ZeRO-3，但仍然爆显存。" for n in range(1, 4)),
+        " ".join(f"Fact {n}: The base model is quantized. This leads to differences in performance." for n in range(1, 5)),
     ],
 )
 def test_a_loop_is_noticed(text: str) -> None:
@@ -45,6 +47,9 @@ def test_a_cycle_is_noticed_before_much_is_written() -> None:
         "损失是 0.000000000000000000000000000000000000001。",
         "--------------------------------------------------------",
         "首先归一化。然后注意力。首先归一化。然后前馈。",
+        "It is 3.5 GB. It is 4.5 GB. It is 5.5 GB. See e.g. the paper. See e.g. the book.",
+        "\n".join(f"{n}. 第 {n} 层需要 {n * 4} GB 的显存空间" for n in range(1, 6)),
+        "\n".join(f"| {n}B | {2 * n} GB | 参数量与显存之间的关系 |" for n in (1, 3, 7, 13)),
         "for i in range(10):\n    x = f(x)\n\nfor j in range(10):\n    y = g(y)\n",
     ],
 )

@@ -70,7 +70,8 @@ class ChatModel(Protocol):
         """
 
 
-_UNIT = re.compile(r"[^。！？!?\n]*[。！？!?\n]+")
+_UNIT = re.compile(r"[^。！？!?\n]*?(?:[。！？!?\n]+|(?<=[a-z)\]])\.(?=\s))")
+_COUNTED = re.compile(r"\W*(?:[a-z]+ |第)?\d+\s*[.:：、)）]\s*")  # «7.», «Fact 7:», «第 7、»
 
 
 _SENTENCE_END = re.compile(r"[。！？!?\n；;]\s*\Z|[a-z)\]]\.\s*\Z")
@@ -116,6 +117,7 @@ class LoopGuard:
     def _unit_repeats(self, unit: str) -> bool:
         if sum(c.isalnum() for c in unit) < 3:
             return False
+        unit = _COUNTED.sub("", unit, count=1) if _COUNTED.match(unit) else unit  # «Fact 7: …», «Fact 8: …» with the same words
         count = self._units[unit] = self._units.get(unit, 0) + 1
         consecutive, self._last = unit == self._last, unit
         return consecutive or (count >= 3 and len(unit) >= 12)
