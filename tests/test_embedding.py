@@ -247,6 +247,27 @@ def test_threads_share_one_embedder(tiny: SentenceEmbedder) -> None:
     assert failures == []
 
 
+def test_the_tokenizer_is_never_touched_without_its_lock(tiny: SentenceEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, unlocked = tiny._model.tokenizer, list[str]()
+
+    class Watched:
+        def __call__(self, *arguments: object, **options: object) -> object:
+            if not tiny._tokenizer_lock.locked():
+                unlocked.append(str(arguments))
+            return real(*arguments, **options)
+
+        def __len__(self) -> int:
+            return len(real)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    monkeypatch.setattr(type(tiny._model), "tokenizer", Watched(), raising=False)
+    tiny.encode_passages_and_tokens(TEXTS * 4)
+    tiny.encode_questions_and_tokens(TEXTS)
+    assert unlocked == []
+
+
 @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
 def test_other_precisions_agree(tiny: SentenceEmbedder, folder: Path, precision: str) -> None:
     if precision == "int8" and not embedding._int8_available():

@@ -102,6 +102,7 @@ class SentenceEmbedder:
         self._batch_size = max(1, batch_size or 32)
         self._threads = max(1, threads or _cores())
         self._tokenizer_lock = threading.Lock()  # padding and truncation are state of the tokenizer: two threads may not set it
+        self._prefix_tokens = {p: self.token_count(p.strip()) for p in ("", self._question_prefix, self._passage_prefix)}
         self._pool: ThreadPoolExecutor | None = None
         self._telling: npt.NDArray[np.bool_] | None = None
         self.dimension = int(self._model.get_embedding_dimension() or self._compute([""], "", False)[0].shape[1])
@@ -178,9 +179,7 @@ class SentenceEmbedder:
     def _tokens(self, out: Any, prefix: str) -> list[Vectors]:
         """The vectors of the tokens that hold a letter or digit, without prefix and special tokens."""
         telling = self._telling_pieces()
-        first = (
-            1 + len(self._model.tokenizer(prefix.strip(), add_special_tokens=False, verbose=False)["input_ids"]) if prefix else 1
-        )
+        first = 1 + self._prefix_tokens[prefix]
         ids, mask = out["input_ids"].cpu().numpy(), out["attention_mask"].cpu().numpy().astype(bool)
         values = out["token_embeddings"].float().cpu().numpy()
         mask[:, :first] = False
