@@ -32,10 +32,12 @@ def test_only_what_is_clearly_quicker_replaces_the_usual_choice() -> None:
     assert measure("m", timed({2: 2.0, 4: 1.0}, {2: 0.4, 4: 0.6}, quicker), (2, 4)) == Tuning("m", 2, 4, 256, 512.0, 20.0)
 
 
-def test_the_quicker_of_two_rounds_counts() -> None:
-    disturbed = iter([9.0, 2.0, 1.95, 1.95, 0.4, 0.4, 0.4, 0.4, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0])
-    found = measure("m", lambda threads, batch, tokens: next(disturbed), (2, 4))
-    assert found is not None and found.reading_threads == 2
+@pytest.mark.parametrize(("slower", "known"), [(2.4, True), (9.0, False)])
+def test_the_quicker_of_two_rounds_counts_unless_something_else_was_running(slower: float, known: bool) -> None:
+    seconds = iter([slower, 2.0, 1.95, 1.95, 0.4, 0.4, 0.4, 0.4, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0])
+    found = measure("m", lambda threads, batch, tokens: next(seconds), (2, 4))
+    assert (found is not None) is known
+    assert found is None or found.reading_threads == 2
 
 
 @pytest.mark.parametrize("after", range(14))
@@ -61,7 +63,7 @@ def test_measurements_are_kept_by_machine_and_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_the_real_model_is_measured_once_and_answers_the_same(tmp_path: Path) -> None:
+def test_the_real_model_is_measured_once_and_answers_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         path = chat_model_path(os.environ.get("MIANPU_TEST_GGUF"), fetch=False)
     except MianpuError as error:
@@ -73,7 +75,9 @@ def test_the_real_model_is_measured_once_and_answers_the_same(tmp_path: Path) ->
         assert chat.attention.evaluate(chat._format.tokens(prompt).tokens, lambda: False)
         cells = list(chat.attention.cells)
         assert not chat._tune(lambda: True) and not file.exists()
-        assert chat._fill(lambda: False)  # the first idle moment
+        with monkeypatch.context() as patched:
+            patched.setattr(tuning, "_ALIKE", 1e9)  # other tests' processes may be running
+            assert chat._fill(lambda: False)  # an idle moment
         assert chat.tuning is not None and chat.tuning.read_per_s > 1 and chat.tuning.written_per_s > 0.5
         assert chat.attention.cells == cells and chat.attention.batch == chat.tuning.batch
         assert list(load(file).values()) == [chat.tuning]

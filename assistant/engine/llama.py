@@ -39,6 +39,7 @@ _JOINING = 16  # tokens of a passage that are read again when its state is joine
 _PREFIX = "prefix"  # what the name of a prefix's state begins with
 _OPENING_TOKENS, _OPENING_LEAST = 80, 6  # of a sentence that is written before all passages are read
 _MISSING = 16  # passages of recent answers that wait for an idle moment to have their state made
+_ATTEMPTS = 5  # at measuring the machine, until the next start
 _FULL = 0.9  # share of the budget up to which idle time fills the store
 
 
@@ -93,6 +94,7 @@ class LlamaChat:
         self._flag = ctypes.create_string_buffer(2)
         self._identity = _identity(path) if states is not None or tuned is not None else b""
         self._tuned = tuned if threads is None else None
+        self._attempts = 0  # at measuring this machine
         known = tuning.load(self._tuned).get(tuning.machine_key(self._identity)) if self._tuned else None
         self._context = self._new_context(threads or physical_cores())
         if not self._context:
@@ -317,7 +319,7 @@ class LlamaChat:
 
         Runs in the worker thread while nobody asks.
         """
-        if self._tuned is not None and self.tuning is None and self._tune(halted):
+        if self._tuned is not None and self.tuning is None and self._attempts < _ATTEMPTS and self._tune(halted):
             return True
         store = self.states
         if store is None:
@@ -340,6 +342,7 @@ class LlamaChat:
             self._api.llama_set_n_threads(self._context, threads, threads)
             return self.attention.seconds([self._format.tokenise("的", special=False)[0]] * tokens, batch, halted)
 
+        self._attempts += 1
         found = tuning.measure(self.name, tuning.stoppable(halted, probe), tuning.thread_counts())
         if found is None:
             self._api.llama_set_n_threads(self._context, physical_cores(), physical_cores())

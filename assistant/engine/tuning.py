@@ -23,6 +23,7 @@ READ, WRITTEN = 256, 8  # tokens of one measurement
 BATCHES = (512, 256, 128)
 _CLEARLY = 1.05  # times as fast as what was best before
 _ROUNDS = 2  # of each measurement the quicker counts
+_ALIKE = 1.3  # times as long as the quicker one a round may take; beyond, something else was running and nothing is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,15 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def measure(model: str, probe: Probe, threads: Sequence[int], batches: Sequence[int] = BATCHES) -> Tuning | None:
-    """The quickest of each; the first of ``threads`` and ``batches`` unless another is clearly quicker. None when stopped."""
+    """The quickest of each; the first of ``threads`` and ``batches`` unless another is clearly quicker. None when it was stopped,
+    or disturbed."""
 
     def quickest(ways: Sequence[tuple[int, int, int]]) -> tuple[tuple[int, int, int], float] | None:
         best: tuple[tuple[int, int, int], float] | None = None
         for way in ways:
             seconds = [probe(*way) for _ in range(_ROUNDS)]
             kept = [s for s in seconds if s is not None]
-            if len(kept) < _ROUNDS:
+            if len(kept) < _ROUNDS or max(kept) > _ALIKE * min(kept):
                 return None
             if best is None or min(kept) * _CLEARLY < best[1]:
                 best = way, max(min(kept), 1e-9)
