@@ -461,7 +461,7 @@ def test_a_sentence_against_its_source_says_so_and_shows_the_source() -> None:
     )
     for language, told in (("zh", "与资料不符"), ("en", "The source says otherwise")):
         html = turn_html(turn, texts.texts(language), language)
-        assert f'<span class="unsupported">{told}</span>' in html and 'class="cite"' in html and "<b>" not in html
+        assert f'<span class="against">{told}</span>' in html and 'class="cite"' in html and "<b>" not in html
     assert Turn.from_json("q", turn.text, turn.to_json()).sentences == (against,)
     old = turn.to_json().replace('"contradicts": [{"number": 1, "document": "a.md", "start": 0, "end": 5}]', '"contradicts": []')
     assert Turn.from_json("q", turn.text, old.replace(', "contradicts": []', "")).sentences[0].contradicts == ()

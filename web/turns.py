@@ -245,7 +245,7 @@ def _answer_text(turn: Turn, t: Texts) -> str:
             spans.append(Span(start, end, "span", 'class="supported"', "".join(_cite(c, turn, t) for c in sentence.citations)))
         elif sentence.contradicts:
             told = attributes(title=t("chat.contradicts"))
-            label = f'<span class="unsupported">{escape(t("chat.contradicts"))}</span>'
+            label = f'<span class="against">{escape(t("chat.contradicts"))}</span>'
             after = label + "".join(_cite(c, turn, t) for c in sentence.contradicts)
             spans.append(Span(start, end, "span", f'class="unsupported contradicts"{told}', after))
         else:
