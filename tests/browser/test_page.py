@@ -73,7 +73,7 @@ def test_formulas_are_drawn(visitor: Visitor) -> None:
 
 
 class Unhurried:
-    """The real model, with a pause behind every piece: what it writes must not be over before the test can stop it."""
+    """The real model, with a long pause behind every piece: what it writes must not be over before the test stops it."""
 
     def __init__(self, model: ChatModel) -> None:
         self.name, self._model = model.name, model
@@ -84,7 +84,7 @@ class Unhurried:
     def stream(self, prompt: Prompt, *, max_tokens: int, stop: threading.Event, waiting: Callable[[int], None]) -> Iterator[str]:
         for piece in self._model.stream(prompt, max_tokens=max_tokens, stop=stop, waiting=waiting):
             yield piece
-            stop.wait(0.3)
+            stop.wait(20)
 
 
 def test_stop_frees_the_page_at_once(served: Served, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
