@@ -18,6 +18,7 @@ from assistant.engine.llm import Prompt, Turn
 from assistant.engine.states import StateStore
 from ingest.errors import MianpuError
 from ingest.models.model_files import chat_model_path
+from tests.real_model import real_chat_model
 
 SYSTEM = "你是助手,用一句话回答。\n\n资料:\n\n"
 CAPITAL = Prompt(SYSTEM, ("法国的首都是巴黎。\n\n",), (), "法国的首都是哪座城市?")
@@ -26,11 +27,7 @@ LONG = "".join(f"第 {n} 条:注意力在第 {n} 层把序列的每个位置联�
 
 @pytest.fixture(scope="module")
 def chat() -> Iterator[LlamaChat]:
-    try:
-        path = chat_model_path(os.environ.get("MIANPU_TEST_GGUF"), fetch=False)
-    except MianpuError as error:
-        pytest.skip(str(error))
-    model = LlamaChat(path)
+    model = LlamaChat(real_chat_model())
     yield model
     model.close()
 

@@ -1,6 +1,5 @@
 """The first sentence of an answer is written before all passages are read; what follows is written as if they had been."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -8,8 +7,7 @@ import pytest
 
 from assistant.engine.llama import LlamaChat
 from assistant.engine.llm import Prompt, ends_sentence
-from ingest.errors import MianpuError
-from ingest.models.model_files import chat_model_path
+from tests.real_model import real_chat_model
 
 FACTS = tuple(
     f"【资料】{city}\n{city}的市长叫{mayor},人口是 {people} 万,城里有一条{river}。\n\n"
@@ -24,11 +22,7 @@ ALL = Prompt("你是助手,根据资料直接回答,写全每个事实。", FACT
 
 @pytest.fixture(scope="module")
 def chat() -> Iterator[LlamaChat]:
-    try:
-        path = chat_model_path(os.environ.get("MIANPU_TEST_GGUF"), fetch=False)
-    except MianpuError as error:
-        pytest.skip(str(error))
-    model = LlamaChat(path)
+    model = LlamaChat(real_chat_model())
     yield model
     model.close()
 

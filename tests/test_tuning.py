@@ -1,6 +1,5 @@
 """Threads and batches: the usual choice unless another is clearly quicker, measured once a machine, given up when somebody asks."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from assistant.engine import tuning
 from assistant.engine.llama import LlamaChat
 from assistant.engine.llm import Prompt
 from assistant.engine.tuning import Tuning, load, machine_key, measure, save, stoppable, thread_counts
-from ingest.errors import MianpuError
-from ingest.models.model_files import chat_model_path
+from tests.real_model import real_chat_model
 
 FOUND = Tuning("m", 2, 4, 256, 100.0, 20.0)
 
@@ -64,11 +62,7 @@ def test_measurements_are_kept_by_machine_and_model(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_the_real_model_is_measured_once_and_answers_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        path = chat_model_path(os.environ.get("MIANPU_TEST_GGUF"), fetch=False)
-    except MianpuError as error:
-        pytest.skip(str(error))
-    file = tmp_path / "tuning.json"
+    path, file = real_chat_model(), tmp_path / "tuning.json"
     chat = LlamaChat(path, tuned=file)
     try:
         prompt = Prompt("你是助手。", ("法国的首都是巴黎。\n\n",), (), "法国的首都是哪座城市?")
